@@ -1,0 +1,39 @@
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help board test check format clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+.venv/installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+board: .venv/installed ## Measure tasks/quick on this machine and render site/index.html
+	$(BIN)/paretoboard run tasks/quick
+	$(BIN)/paretoboard report --out site
+	$(BIN)/paretoboard board tasks/quick
+
+test: .venv/installed-test ## Run all tests
+	$(BIN)/python -m pytest
+
+check: .venv/installed-test ## Formatting, lint, strict typing, layer rule
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed-test ## Format the code and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove what make made, results excepted
+	rm -rf .venv site build dist

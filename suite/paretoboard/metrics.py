@@ -1,0 +1,55 @@
+"""Every metric a record can carry: its unit, which way is better, and what it means.
+
+A metric's `scope` says what one value of it is about: "" for the run as a whole, "batch=32" for a batch size,
+"class=3" for a class index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Better = Literal["higher", "lower", "neither"]
+Kind = Literal["quality", "speed", "memory", "size", "compute", "cost"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """What a number means."""
+
+    name: str
+    unit: str  # SI symbol, "1" for a share, "count"
+    better: Better
+    kind: Kind
+    summary: str  # one line, in the reader's words
+
+
+def _metric(name: str, unit: str, better: Better, kind: Kind, summary: str) -> tuple[str, Metric]:
+    return name, Metric(name=name, unit=unit, better=better, kind=kind, summary=summary)
+
+
+METRICS: Final[dict[str, Metric]] = dict(
+    (
+        _metric("top1", "1", "higher", "quality", "share of images whose best guess is right"),
+        _metric("top5", "1", "higher", "quality", "share of images whose five best guesses hold the right one"),
+        _metric("precision", "1", "higher", "quality", "of what was called a class, the share that is; mean over classes"),
+        _metric("recall", "1", "higher", "quality", "of what is a class, the share that was found; mean over classes"),
+        _metric("f1", "1", "higher", "quality", "harmonic mean of precision and recall; mean over classes"),
+        _metric("latency", "s", "lower", "speed", "median time of one call"),
+        _metric("latency_p90", "s", "lower", "speed", "time that nine calls in ten stay under"),
+        _metric("latency_p99", "s", "lower", "speed", "time that 99 calls in 100 stay under"),
+        _metric("throughput", "1/s", "higher", "speed", "images per second at the declared batch, from the median call"),
+        _metric("load", "s", "lower", "speed", "time from the file on disk to a model ready to run, in a fresh process"),
+        _metric("first_inference", "s", "lower", "speed", "time of the first call in a fresh process"),
+        _metric("peak_memory", "B", "lower", "memory", "peak resident memory that the model adds to its idle runtime"),
+        _metric("process_memory", "B", "lower", "memory", "peak resident memory of the whole measuring process"),
+        _metric("idle_memory", "B", "lower", "memory", "peak resident memory of the same process with no model loaded"),
+        _metric("file_size", "B", "lower", "size", "bytes of the file that is run"),
+        _metric("compressed_size", "B", "lower", "size", "bytes of that file under LZMA"),
+        _metric("parameters", "count", "lower", "size", "numbers that the model stores"),
+        _metric("nonzero_parameters", "count", "lower", "size", "numbers that the model stores and that are not zero"),
+        _metric("macs", "count", "lower", "compute", "multiply-accumulates of one image, counted by torch's FlopCounterMode / 2"),
+        _metric("build_time", "s", "lower", "cost", "seconds that building took, all steps, cached ones counted as when they ran"),
+        _metric("images_seen", "count", "lower", "cost", "images that building trained or calibrated on, repeats counted"),
+    )
+)

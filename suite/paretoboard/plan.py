@@ -1,0 +1,176 @@
+"""From tasks to runs, and the ids that say whether two runs are the same.
+
+An id is the SHA-256 of everything that decides an outcome, written as canonical JSON. What only describes (titles,
+file paths) is left out; what the machine decides is kept apart, in a record's fingerprints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from paretoboard.spec import BASELINE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from paretoboard.spec import (
+        DatasetUse,
+        HardwareProfile,
+        MeasureSpec,
+        ModelUse,
+        Preprocess,
+        QualityTarget,
+        Recipe,
+        Subset,
+        TaskSpec,
+    )
+
+# Raise when the way numbers are taken changes their meaning; older records then stop being compared.
+PROTOCOL: Final = "ab1"
+METRICS_VERSION: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One cell of the plan: task x recipe x profile x seed."""
+
+    task: str
+    task_version: int
+    dataset: DatasetUse
+    model: ModelUse
+    preprocess: Preprocess
+    quality: QualityTarget
+    measure: MeasureSpec
+    recipe: Recipe
+    profile: HardwareProfile
+    seed: int
+
+    @cached_property
+    def run_id(self) -> str:
+        """64 hex digits over everything that decides the outcome."""
+        return digest({"protocol": PROTOCOL, "metrics": METRICS_VERSION, **self.content()})
+
+    @cached_property
+    def board_id(self) -> str:
+        """What runs must share to stand in one table: all but the recipe and the seed."""
+        content = self.content()
+        del content["recipe"], content["seed"]
+        return digest({"protocol": PROTOCOL, "metrics": METRICS_VERSION, **content})
+
+    @cached_property
+    def build_ids(self) -> tuple[str, ...]:
+        """Ids of the artifacts after each step; the first is the untouched model, the last what is measured.
+
+        Two recipes that begin alike share their first ids, and so share the artifacts.
+        """
+        start = {
+            "model": plain(self.model),
+            "dataset": _dataset_content(self.dataset, evaluated=False),
+            "preprocess": plain(self.preprocess),
+            "seed": self.seed,
+        }
+        ids = [digest(start)]
+        for step in self.recipe.steps:
+            ids.append(digest({"after": ids[-1], "step": plain(step)}))
+        return tuple(ids)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the model as it is."""
+        return self.recipe.name == BASELINE
+
+    def content(self) -> dict[str, Any]:
+        """What decides the outcome, as plain values."""
+        return {
+            "task": self.task,
+            "task_version": self.task_version,
+            "dataset": _dataset_content(self.dataset, evaluated=True),
+            "model": plain(self.model),
+            "preprocess": plain(self.preprocess),
+            "quality": self.quality.metric,
+            "measure": plain(self.measure),
+            "recipe": plain(self.recipe),
+            "profile": {key: value for key, value in plain(self.profile).items() if key != "title"},
+            "seed": self.seed,
+        }
+
+
+def expand(
+    tasks: Iterable[TaskSpec],
+    *,
+    profiles: Iterable[str] | None = None,
+    recipes: Iterable[str] | None = None,
+    seeds: Iterable[int] | None = None,
+) -> Iterator[RunSpec]:
+    """The runs of `tasks`, the baseline first within each task, profile and seed.
+
+    Args:
+        profiles, recipes, seeds: keep only these; the baseline is always kept, since all else is compared with it.
+    """
+    chosen_profiles, chosen_recipes = _optional_set(profiles), _optional_set(recipes)
+    chosen_seeds = tuple(seeds) if seeds is not None else None
+    for task in tasks:
+        # Seeds are outermost so that a plan cut short still compares all recipes fairly.
+        for seed in chosen_seeds if chosen_seeds is not None else task.seeds:
+            for profile in task.profiles:
+                if chosen_profiles is not None and profile.name not in chosen_profiles:
+                    continue
+                for recipe in task.recipes:
+                    if chosen_recipes is None or recipe.name in chosen_recipes or recipe.name == BASELINE:
+                        yield _cell(task, recipe, profile, seed)
+
+
+def digest(content: Any) -> str:
+    """SHA-256 over the canonical JSON of plain values."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, mappings and tuples as dicts and lists that JSON can hold."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {spec.name: plain(getattr(value, spec.name)) for spec in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return value
+
+
+def _cell(task: TaskSpec, recipe: Recipe, profile: HardwareProfile, seed: int) -> RunSpec:
+    return RunSpec(
+        task=task.name,
+        task_version=task.version,
+        dataset=task.dataset,
+        model=task.model,
+        preprocess=task.preprocess,
+        quality=task.quality,
+        measure=task.measure,
+        recipe=recipe,
+        profile=profile,
+        seed=seed,
+    )
+
+
+def _dataset_content(dataset: DatasetUse, *, evaluated: bool) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "name": dataset.name,
+        "train": _subset_content(dataset.train),
+        "calibration": _subset_content(dataset.calibration) if dataset.calibration else None,
+    }
+    if evaluated:
+        content["subset"] = _subset_content(dataset.subset)
+    return content
+
+
+def _subset_content(subset: Subset) -> dict[str, str]:
+    return {"name": subset.name, "digest": subset.digest}
+
+
+def _optional_set(names: Iterable[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)

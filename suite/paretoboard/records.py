@@ -1,0 +1,160 @@
+"""What one run reports: status, metrics with all raw samples, and the environment as it was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+Status = Literal["ok", "failed", "timeout", "refused", "skipped", "unstable"]
+STATUSES: Final[tuple[Status, ...]] = ("ok", "failed", "timeout", "refused", "skipped", "unstable")
+Verdict = Literal["better", "worse", "same", "undecided"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricValue:
+    """One number of one metric, with its 95 % interval where it has one."""
+
+    name: str  # a key of metrics.METRICS
+    scope: str = ""  # "", "batch=32", "class=3"
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int  # how many samples or images it rests on
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """How long a call takes against another recipe's, timed interleaved in the same processes."""
+
+    batch: int
+    against: str  # recipe name
+    ratio: float  # time of this recipe / time of the other: below 1 is faster
+    low: float
+    high: float
+    confidence: float  # of the interval: 0.95, or 0.975 after a second look
+    launches: int
+    windows: int
+    clock: Literal["cpu", "wall"]
+    tolerance: float  # the smallest effect that counts, as a share: max(relevance, noise floor)
+    p_value: float | None  # of the effect being zero; None with too few windows
+    verdict: Verdict
+    reason: str  # why undecided, or "wall only"; "" otherwise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """Every timed call, one entry per call in each column, in the order they were made."""
+
+    batch: NDArray[np.int32]
+    launch: NDArray[np.int16]  # fresh process, 0-based
+    window: NDArray[np.int16]  # within the launch
+    block: NDArray[np.int32]  # within the window
+    arm: NDArray[np.int8]  # 0 is the baseline, 1 the recipe; in the baseline's own run both are the baseline
+    start_ns: NDArray[np.int64]  # since the launch began
+    wall_ns: NDArray[np.int64]
+    cpu_ns: NDArray[np.int64]
+    switches: NDArray[np.int32]  # involuntary context switches during the call's leg
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowState:
+    """What the machine did around one window of timed calls."""
+
+    batch: int
+    launch: int
+    window: int
+    steal: float  # share of CPU time taken by the hypervisor, of the pinned cores
+    load1: float  # one-minute load average
+    pressure: float | None  # /proc/pressure/cpu: share of time that some task waited, last 10 s
+    clock_mhz: float | None
+    temperature_c: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """What the model said about every image of the subset, in the subset's order."""
+
+    labels: NDArray[np.int16]  # (images,) the right class
+    top_classes: NDArray[np.int16]  # (images, k) best first, k = min(5, classes)
+    top_scores: NDArray[np.float32]  # (images, k) softmax probabilities
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlState:
+    """One control of the machine: what the profile asked for, what was set, what was seen from outside."""
+
+    name: str
+    requested: str
+    applied: str
+    observed: str
+    held: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactInfo:
+    """The file that was scored and timed."""
+
+    build_id: str
+    digest: str  # SHA-256 of the file that is run
+    file: str  # its name in the artifact's folder
+    runtime: str
+    form: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where and with what a record was made."""
+
+    hardware_id: str  # fingerprint of what decides comparability
+    hardware: Mapping[str, Any]
+    environment_id: str  # fingerprint of the software
+    environment: Mapping[str, Any]
+    commit: str  # of the project, "" outside a checkout; "+dirty" appended when changed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What one run reports."""
+
+    run_id: str
+    board_id: str
+    task: str
+    task_version: int
+    title: str
+    dataset: str
+    subset: str
+    model: str
+    recipe: str
+    steps: tuple[Mapping[str, Any], ...]  # {"name", "version", "parameters"} in order
+    profile: str
+    seed: int
+    spec: Mapping[str, Any]  # RunSpec.content()
+    status: Status
+    reason: str  # "" when ok
+    started_at: datetime  # UTC
+    duration_s: float
+    provenance: Provenance
+    artifact: ArtifactInfo | None = None
+    metrics: tuple[MetricValue, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    controls: tuple[ControlState, ...] = ()
+    windows: tuple[WindowState, ...] = ()
+    calls: Calls | None = None
+    predictions: Predictions | None = None
+    notes: tuple[str, ...] = ()  # in plain words, for the page
+    log_tail: str = ""
+
+    def metric(self, name: str, scope: str = "") -> MetricValue | None:
+        """The value of one metric, None where it was not measured."""
+        for value in self.metrics:
+            if value.name == name and value.scope == scope:
+                return value
+        return None

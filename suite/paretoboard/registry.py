@@ -1,0 +1,146 @@
+"""What is known by name, loaded only when it is used: techniques, models, datasets, runners.
+
+A table maps a name to (where it is, one line on what it is). Nothing is imported before `load`, so that listing
+and checking names never pays for torch. Other distributions add entries through entry points of the group
+`paretoboard.<kind>s`; a name of ours can't be taken over by one of theirs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Final
+
+from paretoboard.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Registry:
+    """Names of one kind of thing; iterating gives them sorted."""
+
+    def __init__(self, kind: str, builtin: Mapping[str, tuple[str, str]]) -> None:
+        self.kind = kind
+        self._builtin = dict(builtin)
+
+    @cached_property
+    def _external(self) -> dict[str, EntryPoint]:
+        found = entry_points(group=f"paretoboard.{self.kind}s")
+        return {entry.name: entry for entry in found if entry.name not in self._builtin}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._builtin, *self._external}))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._builtin or name in self._external
+
+    def describe(self, name: str) -> str:
+        """One line on what `name` is; for outside entries, where it comes from."""
+        if name in self._builtin:
+            return self._builtin[name][1]
+        if name in self._external:
+            entry = self._external[name]
+            return f"from {entry.dist.name if entry.dist else entry.value}"
+        raise UnknownNameError(self.kind, name, self)
+
+    def target(self, name: str) -> str:
+        """`module:attribute` that `name` stands for."""
+        if name in self._builtin:
+            return self._builtin[name][0]
+        if name in self._external:
+            return self._external[name].value
+        raise UnknownNameError(self.kind, name, self)
+
+    def load(self, name: str) -> Any:
+        """The object that `name` stands for, imported now."""
+        return load_object(self.target(name), f"{self.kind} '{name}'")
+
+
+def load_object(target: str, what: str) -> Any:
+    """Import `module:attribute`.
+
+    Raises: InputError if the module or the attribute is missing, saying `what` wanted it.
+    """
+    module_name, _, attribute = target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{what}: can't import '{module_name}': no module named '{error.name}'") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise InputError(f"{what}: module '{module_name}' has no '{attribute}'") from None
+
+
+TECHNIQUES: Final = Registry(
+    "technique",
+    {
+        "prune.magnitude": (
+            "paretoboard.techniques.prune:MagnitudePruning",
+            "zero the smallest weights of convolutions and linear layers",
+        ),
+        "prune.structured": (
+            "paretoboard.techniques.prune:StructuredPruning",
+            "remove whole filters along the dependency graph to a parameter budget",
+        ),
+        "quantize.cast": (
+            "paretoboard.techniques.quantize:Cast",
+            "store weights and compute in a 16-bit float",
+        ),
+        "quantize.dynamic": (
+            "paretoboard.techniques.quantize:DynamicQuantization",
+            "INT8 weights, activation ranges found at run time, on an ONNX graph",
+        ),
+        "quantize.static": (
+            "paretoboard.techniques.quantize:StaticQuantization",
+            "INT8 weights and activations with ranges from calibration images, on an ONNX graph",
+        ),
+        "run.channels_last": (
+            "paretoboard.techniques.run:ChannelsLast",
+            "keep tensors as NHWC in torch",
+        ),
+        "run.compile": (
+            "paretoboard.techniques.run:Compile",
+            "run through torch.compile with the Inductor backend",
+        ),
+        "run.onnxruntime": (
+            "paretoboard.techniques.run:OnnxRuntime",
+            "run an ONNX graph in ONNX Runtime's CPU provider",
+        ),
+        "train.finetune": (
+            "paretoboard.techniques.train:Finetune",
+            "train further on the task's training images",
+        ),
+    },
+)
+
+MODELS: Final = Registry(
+    "model",
+    {
+        "cifar-resnet8": (
+            "paretoboard.models.cifar_resnet:resnet8",
+            "CIFAR ResNet of 6n+2 layers, n=1 (He et al. 2015)",
+        ),
+        "cifar-resnet20": ("paretoboard.models.cifar_resnet:resnet20", "the same, n=3"),
+        "cifar-resnet32": ("paretoboard.models.cifar_resnet:resnet32", "the same, n=5"),
+        "cifar-resnet56": ("paretoboard.models.cifar_resnet:resnet56", "the same, n=9"),
+        "cifar-resnet110": ("paretoboard.models.cifar_resnet:resnet110", "the same, n=18"),
+        "mlperf-tiny-resnet8": (
+            "paretoboard.models.mlperf_tiny:resnet8",
+            "MLPerf Tiny's image-classification reference, batch norm folded",
+        ),
+    },
+)
+
+DATASETS: Final = Registry(
+    "dataset",
+    {
+        "cifar10": ("paretoboard.datasets.cifar10:Cifar10", "CIFAR-10, 60,000 colour images of 32x32, 10 classes"),
+        "digits": (
+            "paretoboard.datasets.digits:Digits",
+            "scikit-learn's handwritten digits, 1,797 images upscaled to 32x32, 10 classes; no download",
+        ),
+    },
+)

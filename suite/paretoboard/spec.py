@@ -1,0 +1,146 @@
+"""What is to be measured, as plain values: nothing here reads a file or looks at the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Device = Literal["cpu", "cuda"]
+Budget = Literal["smoke", "quick", "standard", "release"]
+BASELINE: Final = "baseline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subset:
+    """Images of a dataset, by a name the dataset knows ("test") or by a committed list of ids."""
+
+    name: str
+    digest: str = ""  # SHA-256 over the ids, "" for a subset that the dataset itself defines
+    file: Path | None = None  # the committed list; not part of any id, its digest is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetUse:
+    """Which images a task is about."""
+
+    name: str
+    subset: Subset
+    train: Subset
+    calibration: Subset | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocess:
+    """From stored pixels to the model's input: (pixel * scale - mean) / std, per channel.
+
+    scale is 1/255 for `range = "unit"` and 1 for `range = "byte"`.
+    """
+
+    range: Literal["unit", "byte"] = "unit"
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """A file of weights, found by name below `<data root>/weights` and checked by its digest."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """How a network is trained; one set of settings for every training in the project."""
+
+    epochs: int
+    lr: float
+    batch: int = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    schedule: Literal["constant", "cosine", "onecycle"] = "cosine"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    augment: tuple[str, ...] = ()  # names of training.AUGMENTATIONS, applied in order
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUse:
+    """The network, and where its weights come from: a file, or training on the task's own images."""
+
+    name: str
+    weights: Weights | None = None
+    train: TrainSettings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TechniqueUse:
+    """One step of a recipe: a technique's name, its version, and every parameter with its value."""
+
+    name: str
+    version: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A named, ordered list of techniques; the baseline has none."""
+
+    name: str
+    steps: tuple[TechniqueUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityTarget:
+    """What a recipe's quality is judged by."""
+
+    metric: str
+    at_least: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureSpec:
+    """What is timed, and for how long."""
+
+    batches: tuple[int, ...] = (1,)  # latency is read at the smallest, throughput at the largest
+    budget: Budget = "standard"
+    timeout_s: float = 900.0  # for one run, building included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareProfile:
+    """What the hardware is held to while a run is measured."""
+
+    name: str
+    title: str
+    device: Device = "cpu"
+    cores: int | Literal["all"] = 1
+    build_cores: int | Literal["all"] = "all"
+    deterministic: bool = True
+    memory_limit_bytes: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)  # control name -> what it is asked for
+    require: tuple[str, ...] = ()  # controls without which the run is refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSpec:
+    """One task file, checked."""
+
+    name: str  # path below tasks/ without the suffix, as in "cifar10/resnet20"
+    file: Path
+    version: int
+    title: str
+    description: str
+    quality: QualityTarget
+    seeds: tuple[int, ...]
+    profiles: tuple[HardwareProfile, ...]
+    dataset: DatasetUse
+    model: ModelUse
+    preprocess: Preprocess
+    measure: MeasureSpec
+    recipes: tuple[Recipe, ...]  # the baseline is the first

@@ -1,0 +1,64 @@
+"""Techniques: one optimization each, with its parameters.
+
+A technique is a frozen dataclass whose fields are its parameters, with their ranges as `annotated_types` in the
+annotations, so that a task file can be checked without importing torch. Modules here import torch and its
+companions only inside functions, for the same reason.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from paretoboard.artifact import Candidate, Form
+    from paretoboard.datasets import Images
+    from paretoboard.spec import Preprocess, TrainSettings
+
+Need = Literal["train", "calibration"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workbench:
+    """What a technique may use while it is applied."""
+
+    seed: int  # for every random choice of this step
+    preprocess: Preprocess
+    train_images: Callable[[], Images]  # the task's training images, read on the first call
+    calibration_images: Callable[[], Images]
+    train_settings: TrainSettings | None  # what the task's own model was trained with, if it was
+    scratch: Path  # an empty folder that survives a kill and is handed to the same step again
+    progress: Callable[[float, str], None]  # (share done, what is going on)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What applying a technique gave, and what it took."""
+
+    candidate: Candidate
+    images_seen: int = 0
+    notes: tuple[str, ...] = ()  # what was reached, in plain words: "31.2 % of the parameters removed"
+
+
+class Technique(ABC):
+    """One optimization; subclasses are frozen, slotted, keyword-only dataclasses."""
+
+    source: ClassVar[str]  # paper and section, or the library's documented procedure
+    version: ClassVar[int] = 1  # raise it when the same parameters come to mean something else
+    takes: ClassVar[tuple[Form, ...]]  # forms it can be applied to; a "torch" model is exported where only "onnx" is taken
+    gives: ClassVar[Form | None] = None  # the form it leaves, None for the one it got
+    needs: ClassVar[tuple[Need, ...]] = ()
+    runtime: ClassVar[str | None] = None  # the runtime it chooses, for techniques that choose one
+
+    @abstractmethod
+    def apply(self, candidate: Candidate, bench: Workbench) -> Applied:
+        """Apply to `candidate`, which is not changed.
+
+        Raises:
+            NotApplicableError: for a model or a machine it can't be applied to, with the reason.
+            DivergedError: when training gave a loss that is not a number.
+        """
