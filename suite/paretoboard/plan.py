@@ -13,22 +13,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from paretoboard.spec import BASELINE
+from paretoboard.spec import (
+    BASELINE,
+    DatasetUse,
+    HardwareProfile,
+    MeasureSpec,
+    ModelUse,
+    Preprocess,
+    QualityTarget,
+    Recipe,
+    Subset,
+    TaskSpec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from paretoboard.spec import (
-        DatasetUse,
-        HardwareProfile,
-        MeasureSpec,
-        ModelUse,
-        Preprocess,
-        QualityTarget,
-        Recipe,
-        Subset,
-        TaskSpec,
-    )
 
 # Raise when the way numbers are taken changes their meaning; older records then stop being compared.
 PROTOCOL: Final = "ab1"
