@@ -1,0 +1,20 @@
+"""What tests share: where real data lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """A data root with real files: PARETOBOARD_DATA, or shared/data beside the repository."""
+    given = os.environ.get("PARETOBOARD_DATA")
+    root = Path(given).absolute() if given else REPOSITORY.parent / "shared" / "data"
+    if not root.is_dir():
+        pytest.skip(f"no real data: {root} is not there, set PARETOBOARD_DATA to a data root")
+    return root
