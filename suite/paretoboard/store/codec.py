@@ -1,0 +1,207 @@
+"""A record as a row of a table, and back, without loss."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+import pyarrow as pa
+
+from paretoboard.errors import StoreError
+from paretoboard.records import (
+    STATUSES,
+    ArtifactInfo,
+    Calls,
+    Comparison,
+    ControlState,
+    MetricValue,
+    Predictions,
+    Provenance,
+    RunRecord,
+    WindowState,
+)
+from paretoboard.store.schema import CALLS, PREDICTIONS, SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_JSON: Final = ("steps", "spec", "hardware", "environment")
+_ROWS: Final[Mapping[str, type[Any]]] = {
+    "metrics": MetricValue,
+    "comparisons": Comparison,
+    "controls": ControlState,
+    "windows": WindowState,
+}
+_PROVENANCE: Final = tuple(field.name for field in dataclasses.fields(Provenance))
+_PLAIN: Final = tuple(
+    name
+    for name in SCHEMA.names
+    if name not in {*_JSON, *_ROWS, *_PROVENANCE, "started_at", "artifact", "calls", "predictions", "notes"}
+)
+
+
+def encode(record: RunRecord) -> pa.Table:
+    """A table of one row.
+
+    Raises: StoreError naming the column that a value doesn't fit.
+    """
+    values = _values(record)
+    columns = []
+    for field in SCHEMA:
+        try:
+            if field.name == "calls":
+                column = _encode_calls(record.calls)
+            elif field.name == "predictions":
+                column = _encode_predictions(record.predictions)
+            else:
+                column = pa.array([_mended(values[field.name])], type=field.type)
+        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"record of {record.task}, recipe {record.recipe}: {field.name}: {error}"
+            ) from error
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def decode(table: pa.Table) -> list[RunRecord]:
+    """The records of a table; what it has no column for (calls, predictions) is None.
+
+    Raises: StoreError where a value can't be what it claims to be.
+    """
+    light = [name for name in table.column_names if name not in {"calls", "predictions"}]
+    rows = table.select(light).to_pylist()
+    try:
+        return [_record(row, table, index) for index, row in enumerate(rows)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"no valid record: {error}") from error
+
+
+def _values(record: RunRecord) -> dict[str, Any]:
+    values = {name: getattr(record, name) for name in _PLAIN}
+    values |= {name: getattr(record.provenance, name) for name in _PROVENANCE}
+    values |= {name: [_fields(row) for row in getattr(record, name)] for name in _ROWS}
+    values["steps"], values["spec"] = record.steps, record.spec
+    for name in _JSON:
+        values[name] = _Unencoded(values[name])
+    values["started_at"] = record.started_at.astimezone(UTC)
+    values["artifact"] = None if record.artifact is None else _fields(record.artifact)
+    values["notes"] = list(record.notes)
+    return values
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Unencoded:
+    """Content still to be written as JSON, so that a failure is reported under its column's name."""
+
+    content: Any
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, _Unencoded):
+        return json.dumps(value.content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    # The last words of a crashed process may be no valid Unicode; they must not cost the record.
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, list):
+        return [_mended(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _mended(item) for key, item in value.items()}
+    return value
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+def _encode_calls(calls: Calls | None) -> pa.Array:
+    if calls is None:
+        return pa.nulls(1, CALLS)
+    arrays = _fields(calls)
+    if len({array.shape for array in arrays.values()}) != 1 or calls.batch.ndim != 1:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"columns of unlike length: {shapes}")
+    lists = [_as_list(arrays[field.name], field.type) for field in CALLS]
+    return pa.StructArray.from_arrays(lists, fields=list(CALLS))
+
+
+def _encode_predictions(predictions: Predictions | None) -> pa.Array:
+    if predictions is None:
+        return pa.nulls(1, PREDICTIONS)
+    images, k = predictions.top_classes.shape
+    if predictions.top_scores.shape != (images, k) or predictions.labels.shape != (images,):
+        raise ValueError(
+            f"labels {predictions.labels.shape}, top_classes {predictions.top_classes.shape} and "
+            f"top_scores {predictions.top_scores.shape} are not about the same images"
+        )
+    types = {field.name: field.type for field in PREDICTIONS}
+    columns = [
+        _as_list(predictions.labels, types["labels"]),
+        pa.array([k], type=types["k"]),
+        _as_list(predictions.top_classes.ravel(), types["top_classes"]),
+        _as_list(predictions.top_scores.ravel(), types["top_scores"]),
+    ]
+    return pa.StructArray.from_arrays(columns, fields=list(PREDICTIONS))
+
+
+def _as_list(values: Any, kind: pa.DataType) -> pa.Array:
+    flat = pa.array(np.ascontiguousarray(values), type=kind.value_type)
+    return pa.ListArray.from_arrays(pa.array([0, len(flat)], type=pa.int32()), flat, type=kind)
+
+
+def _record(row: dict[str, Any], table: pa.Table, index: int) -> RunRecord:
+    if row["status"] not in STATUSES:
+        raise ValueError(f"status '{row['status']}'; one of {', '.join(STATUSES)} would be right")
+    parsed = {name: json.loads(row[name]) for name in _JSON}
+    plain: dict[str, Any] = {name: row[name] for name in _PLAIN}
+    rows: dict[str, Any] = {name: tuple(kind(**each) for each in row[name]) for name, kind in _ROWS.items()}
+    return RunRecord(
+        **plain,
+        **rows,
+        steps=tuple(parsed["steps"]),
+        spec=parsed["spec"],
+        started_at=row["started_at"].astimezone(UTC),
+        provenance=Provenance(
+            hardware_id=row["hardware_id"],
+            hardware=parsed["hardware"],
+            environment_id=row["environment_id"],
+            environment=parsed["environment"],
+            commit=row["commit"],
+        ),
+        artifact=None if row["artifact"] is None else ArtifactInfo(**row["artifact"]),
+        notes=tuple(row["notes"]),
+        calls=_decode_calls(_cell(table, "calls", index)),
+        predictions=_decode_predictions(_cell(table, "predictions", index)),
+    )
+
+
+def _cell(table: pa.Table, name: str, index: int) -> Any:
+    """One value of a column; None where the table was read without it, or the record has none."""
+    if name not in table.column_names:
+        return None
+    scalar = table.column(name)[index]
+    return scalar if scalar.is_valid else None
+
+
+def _decode_calls(cell: Any) -> Calls | None:
+    if cell is None:
+        return None
+    return Calls(**{field.name: _as_numpy(cell[field.name]) for field in CALLS})
+
+
+def _decode_predictions(cell: Any) -> Predictions | None:
+    if cell is None:
+        return None
+    labels = _as_numpy(cell["labels"])
+    shape = (len(labels), cell["k"].as_py())
+    return Predictions(
+        labels=labels,
+        top_classes=_as_numpy(cell["top_classes"]).reshape(shape),
+        top_scores=_as_numpy(cell["top_scores"]).reshape(shape),
+    )
+
+
+def _as_numpy(cell: Any) -> np.ndarray[Any, Any]:
+    return cast("np.ndarray[Any, Any]", cell.values.to_numpy(zero_copy_only=False))

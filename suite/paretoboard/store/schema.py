@@ -1,0 +1,176 @@
+"""What a record file holds, column by column, and how older files are brought up to date."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from paretoboard.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# Raise when a column is added, dropped or changes meaning, and give MIGRATIONS the step to the new version.
+VERSION: Final = 1
+VERSION_KEY: Final = b"paretoboard.schema"
+# Version of a file -> what turns its whole table into one of the next version.
+MIGRATIONS: Final[Mapping[int, Callable[[pa.Table], pa.Table]]] = {}
+
+CALLS: Final = pa.struct(
+    [
+        ("batch", pa.list_(pa.int32())),
+        ("launch", pa.list_(pa.int16())),
+        ("window", pa.list_(pa.int16())),
+        ("block", pa.list_(pa.int32())),
+        ("arm", pa.list_(pa.int8())),
+        ("start_ns", pa.list_(pa.int64())),
+        ("wall_ns", pa.list_(pa.int64())),
+        ("cpu_ns", pa.list_(pa.int64())),
+        ("switches", pa.list_(pa.int32())),
+    ]
+)
+PREDICTIONS: Final = pa.struct(
+    [
+        ("labels", pa.list_(pa.int16())),
+        ("k", pa.int32()),  # columns of the two that follow, which lie row after row
+        ("top_classes", pa.list_(pa.int16())),
+        ("top_scores", pa.list_(pa.float32())),
+    ]
+)
+_ARTIFACT: Final = pa.struct(
+    [(name, pa.string()) for name in ("build_id", "digest", "file", "runtime", "form")]
+)
+_METRIC: Final = pa.struct(
+    [
+        ("name", pa.string()),
+        ("scope", pa.string()),
+        ("value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("n", pa.int64()),
+        ("unit", pa.string()),
+    ]
+)
+_COMPARISON: Final = pa.struct(
+    [
+        ("batch", pa.int32()),
+        ("against", pa.string()),
+        ("ratio", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("confidence", pa.float64()),
+        ("launches", pa.int32()),
+        ("windows", pa.int32()),
+        ("clock", pa.string()),
+        ("tolerance", pa.float64()),
+        ("p_value", pa.float64()),
+        ("verdict", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+_CONTROL: Final = pa.struct(
+    [
+        ("name", pa.string()),
+        ("requested", pa.string()),
+        ("applied", pa.string()),
+        ("observed", pa.string()),
+        ("held", pa.bool_()),
+    ]
+)
+_WINDOW: Final = pa.struct(
+    [
+        ("batch", pa.int32()),
+        ("launch", pa.int32()),
+        ("window", pa.int32()),
+        ("steal", pa.float64()),
+        ("load1", pa.float64()),
+        ("pressure", pa.float64()),
+        ("clock_mhz", pa.float64()),
+        ("temperature_c", pa.float64()),
+    ]
+)
+_JSON: Final = pa.string()  # canonical JSON: open-ended content that no query should have to rely on
+
+SCHEMA: Final = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("board_id", pa.string()),
+        ("task", pa.string()),
+        ("task_version", pa.int32()),
+        ("title", pa.string()),
+        ("dataset", pa.string()),
+        ("subset", pa.string()),
+        ("model", pa.string()),
+        ("recipe", pa.string()),
+        ("steps", _JSON),
+        ("profile", pa.string()),
+        ("seed", pa.int64()),
+        ("spec", _JSON),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("started_at", pa.timestamp("us", tz="UTC")),
+        ("duration_s", pa.float64()),
+        ("hardware_id", pa.string()),
+        ("hardware", _JSON),
+        ("environment_id", pa.string()),
+        ("environment", _JSON),
+        ("commit", pa.string()),
+        ("artifact", _ARTIFACT),
+        ("metrics", pa.list_(_METRIC)),
+        ("comparisons", pa.list_(_COMPARISON)),
+        ("controls", pa.list_(_CONTROL)),
+        ("windows", pa.list_(_WINDOW)),
+        ("calls", CALLS),
+        ("predictions", PREDICTIONS),
+        ("notes", pa.list_(pa.string())),
+        ("log_tail", pa.string()),
+    ],
+    metadata={VERSION_KEY: str(VERSION).encode()},
+)
+
+
+def version_of(metadata: Mapping[bytes, bytes] | None, *, newest: int = VERSION) -> int:
+    """The schema version that a file says it has.
+
+    Raises: StoreError where it says none, or one that this program doesn't know.
+    """
+    text = (metadata or {}).get(VERSION_KEY)
+    if text is None or not text.isdigit():
+        raise StoreError("no record of ours: the file names no schema version")
+    version = int(text)
+    if not 1 <= version <= newest:
+        raise StoreError(f"schema version {version}; this program reads 1 to {newest}. A newer one reads it.")
+    return version
+
+
+def migrate(
+    table: pa.Table,
+    version: int,
+    *,
+    migrations: Mapping[int, Callable[[pa.Table], pa.Table]] = MIGRATIONS,
+    target: int = VERSION,
+) -> pa.Table:
+    """The whole table of a file of `version`, brought to `target` one step at a time."""
+    for step in range(version, target):
+        table = migrations[step](table)
+    return table
+
+
+def check_columns(found: pa.Schema) -> None:
+    """Refuse a table whose columns are not exactly those of the current version.
+
+    Raises: StoreError naming each column that is missing, unknown or of another type.
+    """
+    if found.equals(SCHEMA):
+        return
+    problems = [f"no column '{name}'" for name in SCHEMA.names if name not in found.names]
+    for field in found:
+        if field.name not in SCHEMA.names:
+            problems.append(f"unknown column '{field.name}'")
+        elif field.type != SCHEMA.field(field.name).type:
+            problems.append(
+                f"column '{field.name}' is {field.type}, {SCHEMA.field(field.name).type} would be right"
+            )
+    if problems:
+        raise StoreError("; ".join(problems))
