@@ -22,7 +22,6 @@ from paretoboard_runners import nvml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
 
     from paretoboard.records import Provenance
 
@@ -63,7 +62,7 @@ class Fingerprints:
 
 def hardware(
     root: Path = Path("/"),
-    open_nvml: Callable[[], AbstractContextManager[nvml.Nvml]] = nvml.opened,
+    open_nvml: nvml.Opener = nvml.opened,
 ) -> dict[str, Any]:
     """What the hardware's id is made of: CPU model, usable cores, NUMA nodes, memory class, accelerators."""
     return {
@@ -77,7 +76,7 @@ def hardware(
 
 def environment(
     root: Path = Path("/"),
-    open_nvml: Callable[[], AbstractContextManager[nvml.Nvml]] = nvml.opened,
+    open_nvml: nvml.Opener = nvml.opened,
 ) -> dict[str, Any]:
     """What the environment's id is made of: Python, libraries, kernel, libc, driver, microcode."""
     return {
@@ -214,7 +213,7 @@ def _nearest_power_of_two(value: int) -> int:
     return 1 << round(math.log2(value)) if value > 0 else 0
 
 
-def _accelerators(open_nvml: Callable[[], AbstractContextManager[nvml.Nvml]]) -> list[dict[str, Any]]:
+def _accelerators(open_nvml: nvml.Opener) -> list[dict[str, Any]]:
     try:
         with open_nvml() as library:
             found = [gpu.facts() for gpu in library.gpus]
@@ -231,7 +230,7 @@ def _accelerators(open_nvml: Callable[[], AbstractContextManager[nvml.Nvml]]) ->
     ]
 
 
-def _gpu_driver(open_nvml: Callable[[], AbstractContextManager[nvml.Nvml]]) -> str:
+def _gpu_driver(open_nvml: nvml.Opener) -> str:
     try:
         with open_nvml() as library:
             return library.driver

@@ -11,12 +11,13 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from paretoboard.errors import ParetoboardError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 # Without one of these no NVIDIA driver is loaded, and importing the library (20 ms) would find nothing.
 _DRIVER_FILES: Final = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/proc/driver/nvidia/version"))
@@ -284,6 +285,10 @@ def opened(library: Any = None) -> Iterator[Nvml]:
         yield Nvml(library)
     finally:
         library.nvmlShutdown()
+
+
+# How callers get at the library; tests give one that opens a module of their own.
+Opener: TypeAlias = "Callable[[], AbstractContextManager[Nvml]]"
 
 
 def visible_gpu(nvml: Nvml) -> Gpu:

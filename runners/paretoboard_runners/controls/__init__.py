@@ -1,0 +1,36 @@
+"""Controls: what a measurement holds still, and how it is seen that it holds.
+
+A control is requested by a profile, applied as far as this machine allows, and observed: from inside the
+process where only a library knows, from outside, through the kernel or the driver, everywhere else.
+"""
+
+from paretoboard_runners.controls.base import AS_IS, Control, NotHeldError, Setting
+from paretoboard_runners.controls.catalogue import CATALOGUE
+from paretoboard_runners.controls.session import (
+    RuntimeThreads,
+    apply_after_imports,
+    apply_in_process,
+    check_required,
+    choose_cores,
+    observe_process,
+    runtime_threads,
+    session_environment,
+    states,
+)
+
+__all__ = [
+    "AS_IS",
+    "CATALOGUE",
+    "Control",
+    "NotHeldError",
+    "RuntimeThreads",
+    "Setting",
+    "apply_after_imports",
+    "apply_in_process",
+    "check_required",
+    "choose_cores",
+    "observe_process",
+    "runtime_threads",
+    "session_environment",
+    "states",
+]
