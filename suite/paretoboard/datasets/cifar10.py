@@ -126,8 +126,8 @@ class Cifar10:
             names = "\n".join(f"    {self.data_root / self.binary.files[batch].path}" for batch in missing)
             raise DataError(
                 f"CIFAR-10 is not all there. Missing:\n{names}\n"
-                "These are the files of the official binary version, cifar-10-binary.tar.gz; those of the\n"
-                f"python version are read, too, from {self.data_root / 'cifar-10-batches-py'}. To bring them:\n"
+                "These are the files of the official binary version, cifar-10-binary.tar.gz; the python\n"
+                f"version is read, too, from {self.data_root / 'cifar-10-batches-py'}. To bring them:\n"
                 f"    paretoboard data fetch cifar10 --data-root {self.data_root}"
             )
 
