@@ -188,9 +188,7 @@ def _cpu_model(root: Path) -> str:
     """Name with family, model and stepping: a hypervisor's names are often the same for different chips."""
     info = _cpuinfo(root)
     name = info.get("model name") or info.get("CPU implementer") or platform.machine()
-    numbers = [
-        info[key] for key in ("cpu family", "model", "stepping", "CPU part", "CPU variant") if key in info
-    ]
+    numbers = [info[key] for key in ("cpu family", "model", "stepping", "CPU part", "CPU variant") if key in info]
     return f"{name} ({'/'.join(numbers)})" if numbers else name
 
 

@@ -101,9 +101,7 @@ class Gpu:
         memory_clocks = self.memory_clocks_mhz
         if not memory_clocks:
             return ()
-        return tuple(
-            sorted(self._ask("nvmlDeviceGetSupportedGraphicsClocks", memory_clocks[0]) or (), reverse=True)
-        )
+        return tuple(sorted(self._ask("nvmlDeviceGetSupportedGraphicsClocks", memory_clocks[0]) or (), reverse=True))
 
     def lock_sm_clock(self, mhz: int) -> None:
         """Hold the SM clock at `mhz`. Raises: NotPermittedError, NvmlError."""
@@ -245,8 +243,7 @@ class Nvml:
         """All devices, in the order of the bus."""
         library = self._library
         return tuple(
-            Gpu(library, library.nvmlDeviceGetHandleByIndex(index))
-            for index in range(library.nvmlDeviceGetCount())
+            Gpu(library, library.nvmlDeviceGetHandleByIndex(index)) for index in range(library.nvmlDeviceGetCount())
         )
 
     def gpu(self, visible: str | None) -> Gpu:

@@ -66,9 +66,7 @@ def requested(setting: Setting) -> Iterator[tuple[Control, str]]:
         value = spell(profile.settings[name]) if name in profile.settings else control.default()
         wrong = control.accepts(value)
         if wrong is not None:
-            raise InputError(
-                f"profile {profile.name}: settings.{name}: '{value}' can't be asked for; {wrong}"
-            )
+            raise InputError(f"profile {profile.name}: settings.{name}: '{value}' can't be asked for; {wrong}")
         yield control, value
 
 

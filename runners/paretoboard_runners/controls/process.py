@@ -92,11 +92,7 @@ class Threads(Control):
 
     @override
     def accepts(self, requested: str) -> str | None:
-        return (
-            None
-            if requested == AS_IS or (requested.isdecimal() and int(requested) > 0)
-            else "a count above 0"
-        )
+        return None if requested == AS_IS or (requested.isdecimal() and int(requested) > 0) else "a count above 0"
 
     @override
     def child_environment(self, requested: str) -> Mapping[str, str]:
@@ -183,9 +179,7 @@ class Allocator(Control):
 
     @override
     def observe(self, pid: int) -> str | None:
-        return (
-            "keep" if ALLOCATOR_VARIABLES.items() <= proc.environment(pid).items() else "the libc's default"
-        )
+        return "keep" if ALLOCATOR_VARIABLES.items() <= proc.environment(pid).items() else "the libc's default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +258,7 @@ class Determinism(Control):
             return None
         # Warn only: an operator that has no deterministic form is named in the record, and the run goes on.
         torch.use_deterministic_algorithms(requested == "on", warn_only=True)
-        # Filling new tensors with NaN costs time that only torch would pay, and changes no sound model's bits.
+        # Filling new tensors with NaN costs time that only torch would pay; no sound model reads them.
         torch.utils.deterministic.fill_uninitialized_memory = False
         torch.backends.cudnn.deterministic = requested == "on"
         torch.backends.cudnn.benchmark = False
@@ -498,6 +492,4 @@ def bind_memory(nodes: tuple[int, ...]) -> None:
 def _one_or_all(values: Mapping[str, object]) -> str:
     """The value if all are equal, else each with its name."""
     distinct = {str(value) for value in values.values()}
-    return (
-        distinct.pop() if len(distinct) == 1 else ", ".join(f"{key} {value}" for key, value in values.items())
-    )
+    return distinct.pop() if len(distinct) == 1 else ", ".join(f"{key} {value}" for key, value in values.items())

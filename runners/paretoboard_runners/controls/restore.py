@@ -111,9 +111,7 @@ def pending(state_file: Path) -> tuple[Change, ...]:
     except FileNotFoundError:
         return ()
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{state_file}: not a list of settings to go back to ({error}); delete it to go on"
-        ) from None
+        raise StoreError(f"{state_file}: not a list of settings to go back to ({error}); delete it to go on") from None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from paretoboard.records import ControlState
 from paretoboard_runners import machine
 from paretoboard_runners.controls.base import AS_IS, UNKNOWN, Control, NotHeldError, Setting
 from paretoboard_runners.controls.catalogue import requested
-from paretoboard_runners.controls.process import numa_nodes
+from paretoboard_runners.controls.process import ALLOCATOR_VARIABLES, numa_nodes
 from paretoboard_runners.controls.system import isolated, siblings
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ class RuntimeThreads:
     spinning: bool  # whether idle threads spin
 
 
-def choose_cores(
-    profile: HardwareProfile, *, building: bool = False, root: Path = Path("/")
-) -> tuple[int, ...]:
+def choose_cores(profile: HardwareProfile, *, building: bool = False, root: Path = Path("/")) -> tuple[int, ...]:
     """The cores for a session; the same machine and profile give the same ones. Ask before pinning.
 
     Isolated cores go first, then one hardware thread of each physical core, then cores of one NUMA node; core
@@ -59,8 +57,9 @@ def choose_cores(
 
     best = sorted(allowed, key=rank)
     on_nodes = [[core for core in best if node_of.get(core) == node] for node in set(node_of.values())]
-    candidates = [cores[:count] for cores in (best, *on_nodes) if len(cores) >= count]
-    return tuple(sorted(min((tuple(cores) for cores in candidates), key=cost)))
+    candidates = [tuple(cores[:count]) for cores in (best, *on_nodes) if len(cores) >= count]
+    cheapest = min(candidates, key=cost)
+    return tuple(sorted(cheapest))
 
 
 def session_environment(
@@ -77,6 +76,17 @@ def session_environment(
         if (value != AS_IS and control.available() is None) or control.reach == "gpu":
             variables |= control.child_environment(value)
     return variables
+
+
+def memory_environment(
+    profile: HardwareProfile, cores: Sequence[int] | None = None, *, root: Path = Path("/")
+) -> dict[str, str]:
+    """All variables for a process whose memory is measured: ours and the session's, less the allocator's.
+
+    An allocator that keeps what is freed would make every peak look the same.
+    """
+    variables = {**os.environ, **session_environment(profile, cores, root=root)}
+    return {name: value for name, value in variables.items() if name not in ALLOCATOR_VARIABLES}
 
 
 def runtime_threads(profile: HardwareProfile, cores: Sequence[int]) -> RuntimeThreads:

@@ -65,9 +65,7 @@ class Governor(MachineControl):
 
     @override
     def files(self) -> tuple[Path, ...]:
-        paths = (
-            self.setting.root / _CPU / f"cpu{core}/cpufreq/scaling_governor" for core in self.setting.cores
-        )
+        paths = (self.setting.root / _CPU / f"cpu{core}/cpufreq/scaling_governor" for core in self.setting.cores)
         return tuple(path for path in paths if path.exists())
 
     @override
@@ -148,9 +146,7 @@ class PerfEventRate(MachineControl):
 
     @override
     def accepts(self, requested: str) -> str | None:
-        return (
-            None if requested == AS_IS or (requested.isdecimal() and int(requested) > 0) else "a rate above 0"
-        )
+        return None if requested == AS_IS or (requested.isdecimal() and int(requested) > 0) else "a rate above 0"
 
     @override
     def available(self) -> str | None:
