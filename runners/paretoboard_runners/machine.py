@@ -21,7 +21,7 @@ from paretoboard.plan import digest
 from paretoboard_runners import nvml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from paretoboard.records import Provenance
 
@@ -132,13 +132,13 @@ def project_commit(checkout: Path | None = None) -> str:
     return oid + ("" if all(line.startswith("#") for line in lines) else "+dirty")
 
 
-def usable_cpus(root: Path = Path("/")) -> tuple[int, ...]:
+def usable_cpus(root: Path = Path("/"), allowed: Iterable[int] | None = None) -> tuple[int, ...]:
     """Logical CPUs that this process can keep busy, ascending: its affinity, cut to the cgroup's quota."""
-    allowed = sorted(os.sched_getaffinity(0))
+    cpus = sorted(os.sched_getaffinity(0) if allowed is None else allowed)
     quota = cpu_quota(root)
     if quota is None:
-        return tuple(allowed)
-    return tuple(allowed[: max(1, math.floor(quota))])
+        return tuple(cpus)
+    return tuple(cpus[: max(1, math.floor(quota))])
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:

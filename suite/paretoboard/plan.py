@@ -40,6 +40,7 @@ class RunSpec:
 
     task: str
     task_version: int
+    title: str
     dataset: DatasetUse
     model: ModelUse
     preprocess: Preprocess
@@ -145,6 +146,7 @@ def _cell(task: TaskSpec, recipe: Recipe, profile: HardwareProfile, seed: int) -
     return RunSpec(
         task=task.name,
         task_version=task.version,
+        title=task.title,
         dataset=task.dataset,
         model=task.model,
         preprocess=task.preprocess,

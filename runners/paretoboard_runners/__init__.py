@@ -1,0 +1,1 @@
+"""Controlled execution: a run is built, scored and timed in fresh, pinned processes, and becomes a record."""

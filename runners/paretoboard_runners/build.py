@@ -1,0 +1,184 @@
+"""The first phase of a run: apply the recipe's steps, each leaving an artifact that other recipes reuse."""
+
+from __future__ import annotations
+
+import gc
+import lzma
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from paretoboard import artifact, datasets, models, training
+from paretoboard.datasets import weights as weight_files
+from paretoboard.errors import DataError
+from paretoboard.registry import DATASETS, TECHNIQUES
+from paretoboard.runtimes.statistics import statistics
+from paretoboard.techniques import Applied, Workbench
+from paretoboard_runners import jobs
+from paretoboard_runners.seeds import derive, seed_everything
+
+if TYPE_CHECKING:
+    from paretoboard.artifact import Candidate
+    from paretoboard.spec import Subset
+    from paretoboard_runners.supervise import Emitter
+
+_COST: Final = "cost.json"  # written last: a folder with it is complete
+_LZMA_PRESET: Final = 1  # a few seconds for 100 MB; higher ones gain little on weights
+_Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One artifact on the way to the recipe's last."""
+
+    name: str  # "model" for the untouched one, else the technique's
+    folder: Path
+    seed: int
+
+    @property
+    def scratch(self) -> Path:
+        """Where the step keeps what it needs to go on after a kill."""
+        folder = self.folder.with_name(f"{self.folder.name}.scratch")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def build(job: jobs.BuildJob, _folder: Path, emit: Emitter) -> jobs.BuildResult:
+    """Make sure that the artifact of `job.run` is there, and say where it is and what it took.
+
+    Raises:
+        NotApplicableError, DivergedError: from a technique.
+        DataError: for images or weights that are missing.
+    """
+    steps = _steps(job)
+    built_before = max((number for number, step in enumerate(steps, 1) if (step.folder / _COST).exists()), default=0)
+    if built_before < len(steps):
+        _use_cores(job.cores)
+        _build_from(job, steps, built_before, emit)
+    manifest = artifact.verify(steps[-1].folder)
+    return jobs.BuildResult(
+        folder=steps[-1].folder,
+        file=manifest.file,
+        digest=manifest.sha256,
+        runtime=manifest.execution.runtime,
+        form=manifest.form,
+        cost=_read_cost(steps[-1]),
+        built=len(steps) - built_before,
+    )
+
+
+def _build_from(job: jobs.BuildJob, steps: list[_Step], first: int, emit: Emitter) -> None:
+    """Build steps[first:], each on what the one before left."""
+    candidate = artifact.load(steps[first - 1].folder) if first else None
+    before = _read_cost(steps[first - 1]) if first else None
+    for index in range(first, len(steps)):
+        step = steps[index]
+
+        def progress(done: float, text: str, index: int = index, step: _Step = step) -> None:
+            emit({"stage": "build", "done": (index + done) / len(steps), "text": f"{step.name}: {text}"})
+
+        progress(0.0, "")
+        seed_everything(step.seed)
+        start = time.perf_counter()
+        applied = _original(job, step, progress) if candidate is None else _apply(job, index, step, candidate, progress)
+        elapsed_s = time.perf_counter() - start
+        candidate = applied.candidate
+        stored = artifact.save(candidate, step.folder)
+        before = _cost(applied, before, elapsed_s, (step.folder / stored.file).read_bytes())
+        jobs.write_atomic(step.folder / _COST, jobs.to_json(before).encode())
+        shutil.rmtree(step.scratch, ignore_errors=True)
+
+
+def _original(job: jobs.BuildJob, step: _Step, progress: _Progress) -> Applied:
+    """The model as it is: from its file of weights, or trained on the task's own images."""
+    run = job.run
+    dataset = DATASETS.load(run.dataset.name)
+    module = models.build(run.model.name, dataset.classes)
+    images_seen = 0
+    if run.model.weights is not None:
+        weight_files.load_into(module, run.model.weights, job.data_root)
+    if run.model.train is not None:
+        trained = training.train(
+            module,
+            datasets.read_subset(run.dataset.name, run.dataset.train, job.data_root),
+            run.model.train,
+            preprocess=run.preprocess,
+            seed=step.seed,
+            checkpoint=step.scratch / "checkpoint.pt",
+            progress=progress,
+        )
+        images_seen = trained.images_seen
+    candidate = artifact.Candidate(
+        architecture=run.model.name,
+        classes=dataset.classes,
+        input_shape=dataset.image_shape,
+        module=module.eval(),
+    )
+    return Applied(candidate=candidate, images_seen=images_seen)
+
+
+def _apply(job: jobs.BuildJob, index: int, step: _Step, candidate: Candidate, progress: _Progress) -> Applied:
+    run = job.run
+    use = run.recipe.steps[index - 1]
+
+    def read(subset: Subset | None) -> datasets.Images:
+        if subset is None:
+            raise DataError(f"{run.task}: {use.name} needs images that the task does not name")
+        return datasets.read_subset(run.dataset.name, subset, job.data_root)
+
+    bench = Workbench(
+        seed=step.seed,
+        preprocess=run.preprocess,
+        train_images=cache(lambda: read(run.dataset.train)),
+        calibration_images=cache(lambda: read(run.dataset.calibration)),
+        train_settings=run.model.train,
+        scratch=step.scratch,
+        progress=progress,
+    )
+    applied: Applied = TECHNIQUES.load(use.name)(**use.parameters).apply(candidate, bench)
+    return applied
+
+
+def _cost(applied: Applied, before: jobs.BuildCost | None, elapsed_s: float, content: bytes) -> jobs.BuildCost:
+    counts = statistics(applied.candidate)
+    return jobs.BuildCost(
+        step_s=elapsed_s,
+        total_s=elapsed_s + (before.total_s if before else 0.0),
+        images_seen=applied.images_seen + (before.images_seen if before else 0),
+        parameters=counts.parameters,
+        nonzero_parameters=counts.nonzero_parameters,
+        macs=counts.macs,
+        file_bytes=len(content),
+        compressed_bytes=len(lzma.compress(content, preset=_LZMA_PRESET)),
+        notes=(*(before.notes if before else ()), *applied.notes),
+    )
+
+
+def _steps(job: jobs.BuildJob) -> list[_Step]:
+    names = ["model", *(step.name for step in job.run.recipe.steps)]
+    return [
+        _Step(
+            name=name,
+            folder=job.artifacts / f"{build_id[:32]}-{job.environment_id[:8]}",
+            seed=derive(job.run.seed, name),
+        )
+        for name, build_id in zip(names, job.run.build_ids, strict=True)
+    ]
+
+
+def _read_cost(step: _Step) -> jobs.BuildCost:
+    return jobs.from_json(jobs.BuildCost, (step.folder / _COST).read_text())
+
+
+def _use_cores(cores: tuple[int, ...]) -> None:
+    """Let this process use `cores`, and torch as many threads: building may be wider than measuring, and collects."""
+    import torch
+
+    gc.enable()
+    os.sched_setaffinity(0, cores)
+    torch.set_num_threads(len(cores))

@@ -1,0 +1,162 @@
+"""What the parent asks a child to do, and what the child answers; plain values that travel as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import TypeAdapter
+
+from paretoboard.plan import RunSpec, plain
+from paretoboard.records import MetricValue
+from paretoboard.spec import DatasetUse, Preprocess
+from paretoboard_runners.machine_state import Snapshot
+from paretoboard_runners.timing import KeptOutput, LaunchPlan
+
+T = TypeVar("T")
+# Files of a job's folder.
+JOB: Final = "job.json"
+RESULT: Final = "result.json"
+FAILURE: Final = "failure.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildJob:
+    """Apply the recipe's steps, those that no artifact is there for."""
+
+    run: RunSpec
+    data_root: Path
+    artifacts: Path
+    environment_id: str
+    cores: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildCost:
+    """What one step took, kept beside its artifact; sums run over all steps up to it."""
+
+    step_s: float
+    total_s: float
+    images_seen: int
+    parameters: int
+    nonzero_parameters: int
+    macs: int | None  # None where they can't be counted
+    file_bytes: int
+    compressed_bytes: int  # under LZMA
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """Where the artifact is, and what it took."""
+
+    folder: Path
+    file: str
+    digest: str
+    runtime: str
+    form: str
+    cost: BuildCost
+    built: int  # steps that were applied now, the others were in the cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityJob:
+    """Score an artifact on every image of the subset."""
+
+    artifact: Path
+    dataset: DatasetUse
+    preprocess: Preprocess
+    data_root: Path
+    batches: tuple[int, ...]
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityResult:
+    """The scores; the predictions themselves are in `predictions.npz` of the job's folder."""
+
+    metrics: tuple[MetricValue, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeJob:
+    """Open an artifact in a process that imported nothing but its runtime."""
+
+    artifact: Path
+    runtime: str
+    batches: tuple[int, ...]
+    threads: int
+    input_file: Path  # float32 array (n, channels, height, width), n the largest batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """Peak resident memory and cold-start times of that process."""
+
+    idle_bytes: int
+    peak_bytes: int
+    load_s: float
+    first_inference_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchJob:
+    """Time artifacts against each other in one fresh process; calls go to `calls.npz` of the job's folder."""
+
+    artifacts: tuple[Path, ...]
+    batch: int
+    plan: LaunchPlan
+    input_file: Path  # float32 array (n, channels, height, width)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchResult:
+    """What one launch gave beside its calls."""
+
+    windows: tuple[Snapshot, ...]
+    outputs: tuple[KeptOutput, ...]
+    elapsed_s: float
+    timed_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An error that ended a job."""
+
+    kind: str  # name of the exception's class
+    message: str
+    traceback: str
+
+
+def to_json(value: Any) -> str:
+    """A job or a result as JSON; its paths as text."""
+    return json.dumps(_texts(plain(value)))
+
+
+def from_json(kind: type[T], text: str) -> T:
+    """The job or the result that `to_json` wrote.
+
+    Raises: pydantic.ValidationError if it is not one.
+    """
+    return TypeAdapter(kind).validate_json(text)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is either there as a whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _texts(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_texts(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,52 @@
+"""The third phase of a run: one launch of timed calls, of the very artifacts that were scored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from paretoboard import runtimes
+from paretoboard_runners import jobs, timing
+from paretoboard_runners.quality import input_count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from paretoboard.runtimes import Session
+    from paretoboard_runners.supervise import Emitter
+
+CALLS: Final = "calls.npz"
+
+
+def launch(job: jobs.LaunchJob, folder: Path, emit: Emitter) -> jobs.LaunchResult:
+    """Time the job's artifacts against each other; leaves every call in `calls.npz`."""
+    images = np.load(job.input_file)[: job.batch * input_count(job.batch)]
+    batches = images.reshape(-1, job.batch, *images.shape[1:])
+    arms = [
+        _SessionArm(runtimes.open(artifact, threads=job.plan.threads, batches=(job.batch,)), batches)
+        for artifact in job.artifacts
+    ]
+    done = timing.run_launch(arms, job.plan, on_window=lambda share: emit({"stage": "timing", "launch_done": share}))
+    np.savez(folder / CALLS, **done.calls.arrays())
+    return jobs.LaunchResult(windows=done.windows, outputs=done.outputs, elapsed_s=done.elapsed_s, timed_s=done.timed_s)
+
+
+class _SessionArm:
+    """A runtime's session as something that is timed."""
+
+    def __init__(self, session: Session, batches: NDArray[np.float32]) -> None:
+        self._session, self._batches = session, batches
+        self.call = session.run
+
+    def refresh(self) -> None:
+        self._session.refresh()
+
+    def inputs(self) -> Sequence[Any]:
+        return [self._session.prepare(batch.copy()) for batch in self._batches]
+
+    def classes_of(self, output: Any) -> Sequence[int]:
+        return [int(best) for best in self._session.logits(output).argmax(axis=1)]

@@ -1,0 +1,371 @@
+"""The runner of this machine: a run becomes a record, whatever happens on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from paretoboard.errors import DataError, RefusedError
+from paretoboard.metrics import METRICS
+from paretoboard.plan import RunSpec, plain
+from paretoboard.records import (
+    ArtifactInfo,
+    Comparison,
+    ControlState,
+    MetricValue,
+    Predictions,
+    Provenance,
+    RunRecord,
+    Status,
+)
+from paretoboard.spec import BASELINE, HardwareProfile, Recipe
+from paretoboard_runners import controls, jobs, machine
+from paretoboard_runners.client import JobFailedError, JobLimits, Worker, WorkerLostError
+from paretoboard_runners.comparing import TimedComparison, time_against
+from paretoboard_runners.quality import INPUTS, PREDICTIONS
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+# What an error inside a job makes of the run; every other error is a failure.
+_STATUS_OF: Final[Mapping[str, Status]] = {"NotApplicableError": "skipped", "RefusedError": "refused"}
+_LOG_TAIL: Final = 4000
+# A timed call may answer otherwise than the scored one where the arithmetic depends on the batch; more than this
+# share of other answers means that something else was timed than was scored.
+_MOST_DISAGREEMENT: Final = 0.02
+_TRIES: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the run in hand is."""
+
+    stage: str  # "build", "quality", "memory", "timing"
+    done: float  # share of the stage, 0 to 1
+    text: str
+
+
+Watch = Callable[[Progress], None]
+
+
+class Runner(Protocol):
+    """Turns runs into records."""
+
+    def measure(self, run: RunSpec, watch: Watch) -> RunRecord:
+        """Do one run; a failure of any kind is a record with a status and a reason.
+
+        Raises: DataError when images or weights are missing, which no record can help.
+        """
+
+    def close(self) -> None:
+        """End every process that was started."""
+
+
+class LocalRunner:
+    """Runs on this machine, in processes forked from one pinned worker per profile."""
+
+    def __init__(self, *, data_root: Path, artifacts: Path) -> None:
+        self._data_root = data_root.absolute()
+        self._artifacts = artifacts.absolute()
+        self._held: _Held | None = None
+        self._own_cores = os.sched_getaffinity(0)
+        self._provenance = machine.provenance()
+
+    def __enter__(self) -> LocalRunner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def measure(self, run: RunSpec, watch: Watch) -> RunRecord:
+        """As `Runner.measure`."""
+        draft = _Draft(run=run, provenance=self._provenance, started_at=datetime.now(UTC), start=time.monotonic())
+        for attempt in range(1, _TRIES + 1):
+            try:
+                held = self._hold(run.profile)
+                draft.controls = held.worker.controls
+                controls.check_required(run.profile, draft.controls)
+                _Measurement(held, self._data_root, self._artifacts, run, draft, watch).take()
+                return draft.record("ok", "")
+            except JobFailedError as error:
+                _raise_data_error(error)
+                # A kill from outside says nothing about the run, unless it happens again.
+                if error.ending.signal != signal.SIGKILL or error.ending.timed_out or attempt == _TRIES:
+                    return _failed(draft, error)
+            except WorkerLostError as error:
+                self.close()
+                if attempt == _TRIES:
+                    return draft.record("failed", f"the measuring worker was lost twice: {error}")
+            except RefusedError as error:
+                return draft.record("refused", str(error))
+            except TimedOtherwiseError as error:
+                return draft.record("unstable", str(error))
+            draft.forget()
+        raise AssertionError("the last attempt returns")
+
+    def close(self) -> None:
+        """As `Runner.close`."""
+        if self._held is not None:
+            self._held.worker.close()
+            self._held = None
+        os.sched_setaffinity(0, self._own_cores)
+
+    def _hold(self, profile: HardwareProfile) -> _Held:
+        if self._held is None or self._held.profile != profile:
+            self.close()
+            cores = controls.choose_cores(profile)
+            build_cores = controls.choose_cores(profile, building=True)
+            environment = controls.session_environment(profile, cores)
+            worker = Worker(profile, cores=cores, environment=environment)
+            self._held = _Held(profile=profile, worker=worker, build_cores=build_cores)
+            # The parent draws bars and writes files; it stays off the measured cores where there are others.
+            os.sched_setaffinity(0, self._own_cores - set(cores) or self._own_cores)
+        return self._held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """A worker, and what it is held to."""
+
+    profile: HardwareProfile
+    worker: Worker
+    build_cores: tuple[int, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Draft:
+    """A record in the making: what was found before a failure is kept."""
+
+    run: RunSpec
+    provenance: Provenance
+    started_at: datetime
+    start: float
+    controls: tuple[ControlState, ...] = ()
+    artifact: ArtifactInfo | None = None
+    metrics: list[MetricValue] = field(default_factory=list)
+    timed: list[TimedComparison] = field(default_factory=list)
+    predictions: Predictions | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """Start over."""
+        self.artifact = self.predictions = None
+        self.metrics, self.timed, self.notes = [], [], []
+
+    def add(self, name: str, value: float, *, n: int, scope: str = "") -> None:
+        """A metric with no interval of its own."""
+        self.metrics.append(MetricValue(name=name, scope=scope, value=value, n=n, unit=METRICS[name].unit))
+
+    def record(self, status: Status, reason: str, *, log_tail: str = "") -> RunRecord:
+        """The finished record."""
+        run = self.run
+        comparisons: tuple[Comparison, ...] = tuple(timed.comparison for timed in self.timed)
+        return RunRecord(
+            run_id=run.run_id,
+            board_id=run.board_id,
+            task=run.task,
+            task_version=run.task_version,
+            title=run.title,
+            dataset=run.dataset.name,
+            subset=run.dataset.subset.name,
+            model=run.model.name,
+            recipe=run.recipe.name,
+            steps=tuple(plain(step) for step in run.recipe.steps),
+            profile=run.profile.name,
+            seed=run.seed,
+            spec=run.content(),
+            status=status,
+            reason=reason,
+            started_at=self.started_at,
+            duration_s=time.monotonic() - self.start,
+            provenance=self.provenance,
+            artifact=self.artifact,
+            metrics=(*self.metrics, *(value for timed in self.timed for value in timed.metrics)),
+            comparisons=comparisons,
+            controls=self.controls,
+            windows=tuple(window for timed in self.timed for window in timed.windows),
+            calls=TimedComparison.joined_calls(self.timed),
+            predictions=self.predictions,
+            notes=tuple(self.notes),
+            log_tail=log_tail[-_LOG_TAIL:],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measurement:
+    """The phases of one run, in order, each adding to the draft."""
+
+    held: _Held
+    data_root: Path
+    artifacts: Path
+    run: RunSpec
+    draft: _Draft
+    watch: Watch
+
+    @property
+    def threads(self) -> int:
+        """As many as there are measured cores."""
+        return len(self.held.worker.cores)
+
+    def take(self) -> None:
+        """Do all phases."""
+        baseline = self._build(dataclasses.replace(self.run, recipe=Recipe(name=BASELINE)))
+        built = baseline if self.run.is_baseline else self._build(self.run)
+        self._keep_build(built)
+        inputs = self._score(built)
+        self._probe(built, inputs)
+        for batch in self.run.measure.batches:
+            self._time(baseline, built, inputs, batch)
+
+    def _limits(self) -> JobLimits:
+        spent = time.monotonic() - self.draft.start
+        return JobLimits(
+            timeout_s=max(0.0, self.run.measure.timeout_s - spent),
+            memory_bytes=self.run.profile.memory_limit_bytes,
+        )
+
+    def _on_event(self, event: Mapping[str, Any]) -> None:
+        self.watch(Progress(stage=str(event["stage"]), done=float(event["done"]), text=str(event["text"])))
+
+    def _build(self, run: RunSpec) -> jobs.BuildResult:
+        job = jobs.BuildJob(
+            run=run,
+            data_root=self.data_root,
+            artifacts=self.artifacts,
+            environment_id=self.draft.provenance.environment_id,
+            cores=self.held.build_cores,
+        )
+        return self.held.worker.do(
+            "paretoboard_runners.build:build",
+            job,
+            jobs.BuildResult,
+            limits=self._limits(),
+            on_event=self._on_event,
+        )[0]
+
+    def _keep_build(self, built: jobs.BuildResult) -> None:
+        draft, cost = self.draft, built.cost
+        draft.artifact = ArtifactInfo(
+            build_id=self.run.build_ids[-1],
+            digest=built.digest,
+            file=built.file,
+            runtime=built.runtime,
+            form=built.form,
+        )
+        draft.add("build_time", cost.total_s, n=1)
+        draft.add("images_seen", cost.images_seen, n=1)
+        draft.add("parameters", cost.parameters, n=1)
+        draft.add("nonzero_parameters", cost.nonzero_parameters, n=1)
+        if cost.macs is not None:
+            draft.add("macs", cost.macs, n=1)
+        draft.add("file_size", cost.file_bytes, n=1)
+        draft.add("compressed_size", cost.compressed_bytes, n=1)
+        draft.notes += cost.notes
+
+    def _score(self, built: jobs.BuildResult) -> Path:
+        """Scores, predictions, and the file with the inputs that are timed."""
+        job = jobs.QualityJob(
+            artifact=built.folder,
+            dataset=self.run.dataset,
+            preprocess=self.run.preprocess,
+            data_root=self.data_root,
+            batches=self.run.measure.batches,
+            threads=self.threads,
+        )
+        result, folder = self.held.worker.do(
+            "paretoboard_runners.quality:score",
+            job,
+            jobs.QualityResult,
+            limits=self._limits(),
+            on_event=self._on_event,
+        )
+        self.draft.metrics += result.metrics
+        with np.load(folder / PREDICTIONS, allow_pickle=False) as arrays:
+            self.draft.predictions = Predictions(**arrays)
+        return folder / INPUTS
+
+    def _probe(self, built: jobs.BuildResult, inputs: Path) -> None:
+        job = jobs.ProbeJob(
+            artifact=built.folder,
+            runtime=built.runtime,
+            batches=self.run.measure.batches,
+            threads=self.threads,
+            input_file=inputs,
+        )
+        result = self.held.worker.do(
+            "paretoboard_runners.probe:probe",
+            job,
+            jobs.ProbeResult,
+            limits=self._limits(),
+            fresh_environment=controls.memory_environment(self.run.profile),
+            on_event=self._on_event,
+        )[0]
+        draft = self.draft
+        draft.add("peak_memory", result.peak_bytes - result.idle_bytes, n=1)
+        draft.add("process_memory", result.peak_bytes, n=1)
+        draft.add("idle_memory", result.idle_bytes, n=1)
+        draft.add("load", result.load_s, n=1)
+        draft.add("first_inference", result.first_inference_s, n=1)
+
+    def _time(self, baseline: jobs.BuildResult, built: jobs.BuildResult, inputs: Path, batch: int) -> None:
+        timed = time_against(
+            self.held.worker,
+            reference=baseline.folder,
+            candidate=built.folder,
+            run=self.run,
+            batch=batch,
+            threads=self.threads,
+            input_file=inputs,
+            limits=self._limits,
+            watch=lambda done, text: self.watch(Progress(stage="timing", done=done, text=text)),
+        )
+        self.draft.timed.append(timed)
+        assert self.draft.predictions is not None
+        self._check_answers(timed, self.draft.predictions)
+
+    def _check_answers(self, timed: TimedComparison, predictions: Predictions) -> None:
+        """The timed run is the accurate run: kept outputs of timed calls against the scored ones (MLPerf's TEST01)."""
+        scored = predictions.top_classes[:, 0]
+        answers = [
+            (int(best), int(scored[(kept.position * timed.comparison.batch + offset) % len(scored)]))
+            for kept in timed.outputs
+            for offset, best in enumerate(kept.classes)
+        ]
+        other = sum(1 for best, right in answers if best != right)
+        if other > _MOST_DISAGREEMENT * len(answers):
+            raise TimedOtherwiseError(
+                f"batch {timed.comparison.batch}: {other} of {len(answers)} answers of timed calls "
+                "differ from the scored ones"
+            )
+        self.draft.notes.append(
+            f"Batch {timed.comparison.batch}: {len(answers) - other} of {len(answers)} answers kept from timed calls "
+            "equal the scored ones."
+        )
+
+
+class TimedOtherwiseError(Exception):
+    """What was timed does not answer as what was scored."""
+
+
+def _failed(draft: _Draft, error: JobFailedError) -> RunRecord:
+    kind = error.failure.kind if error.failure else ""
+    status: Status = "timeout" if error.ending.timed_out else _STATUS_OF.get(kind, "failed")
+    reason = error.failure.message if error.failure and status != "failed" else error.reason
+    log = error.failure.traceback if error.failure else ""
+    return draft.record(status, reason, log_tail=f"{error.ending.log_tail}\n{log}".strip())
+
+
+def _raise_data_error(error: JobFailedError) -> None:
+    if error.failure is not None and error.failure.kind in ("DataError", "InputError"):
+        raise DataError(error.failure.message) from None

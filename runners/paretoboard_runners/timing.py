@@ -1,0 +1,229 @@
+"""One launch of the protocol `ab1`: windows of interleaved blocks, every call recorded.
+
+Why so: on shared machines two programs timed one after the other differ by 27-39 % for no reason of their own, paired
+in time and on CPU time by 0.6-0.9 %; and one process is one memory layout, so windows re-allocate and launches repeat.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import resource
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from paretoboard_runners import machine_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+LEG_NS: Final = 2_000_000  # a leg is one call, or enough calls for 2 ms
+WINDOW_S: Final = 0.25
+WINDOW_BLOCKS: Final = 4
+REALLOCATION_FACTOR: Final = 5.0  # a window lasts at least so many times what re-allocating took
+LAUNCH_WINDOWS: Final = 2  # a launch holds at least so many windows, however slow the calls
+KEPT_SHARE: Final = 0.1  # of the outputs, compared with the quality phase's (MLPerf's TEST01)
+
+
+class Arm(Protocol):
+    """One of the things that are timed against each other."""
+
+    def refresh(self) -> None:
+        """Put weights into fresh buffers."""
+
+    def inputs(self) -> Sequence[Any]:
+        """Inputs in fresh buffers, cycled through; the same images for every arm."""
+
+    def call(self, native: Any) -> Any:
+        """The timed call."""
+
+    def classes_of(self, output: Any) -> Sequence[int]:
+        """The best guess for every image of one output, after the window is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchPlan:
+    """How long one launch lasts, and from which seed it draws."""
+
+    seconds: float
+    seed: int
+    threads: int
+
+
+@dataclass(slots=True)
+class CallLog:
+    """Columns of every timed call of a launch; appended to in place since it is filled while the clock runs."""
+
+    window: list[int] = field(default_factory=list)
+    block: list[int] = field(default_factory=list)
+    arm: list[int] = field(default_factory=list)
+    start_ns: list[int] = field(default_factory=list)
+    wall_ns: list[int] = field(default_factory=list)
+    cpu_ns: list[int] = field(default_factory=list)
+    switches: list[int] = field(default_factory=list)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The columns as arrays, ready to be saved."""
+        types = {"window": np.int16, "block": np.int32, "arm": np.int8, "switches": np.int32}
+        return {name: np.asarray(getattr(self, name), dtype=types.get(name, np.int64)) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptOutput:
+    """What one timed call answered."""
+
+    arm: int
+    position: int  # of the input in `Arm.inputs`
+    classes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What one launch gave."""
+
+    calls: CallLog
+    windows: tuple[machine_state.Snapshot, ...]
+    outputs: tuple[KeptOutput, ...]
+    elapsed_s: float
+    timed_s: float  # inside timed calls, as a check of what measuring costs
+
+
+def run_launch(
+    arms: Sequence[Arm], plan: LaunchPlan, *, on_window: Callable[[float], None] = lambda share: None
+) -> Launch:
+    """Time `arms` against each other until `plan.seconds` are over and at least two windows are full.
+
+    Args:
+        on_window: told the share of the launch that is over, between windows, never inside one.
+    """
+    rng = random.Random(plan.seed)
+    log, states, outputs = CallLog(), [], []
+    launch_start = time.perf_counter_ns()
+    leg_calls = [1] * len(arms)
+    elapsed_s = 0.0
+    window = 0
+    while window < LAUNCH_WINDOWS or elapsed_s < plan.seconds:
+        before = machine_state.read()
+        holes, inputs, refresh_s = _fresh_buffers(arms, rng)
+        for index, arm in enumerate(arms):
+            leg_calls[index] = _warm_up(arm, inputs[index], calls=3 if window == 0 else 1)
+        with _no_garbage_collection():
+            kept = _run_window(arms, inputs, leg_calls, rng, log, window, plan.threads, launch_start, refresh_s)
+        outputs += [
+            KeptOutput(arm=index, position=position, classes=tuple(arms[index].classes_of(output)))
+            for index, position, output in kept
+        ]
+        states.append(machine_state.between(before, machine_state.read()))
+        del holes
+        window += 1
+        elapsed_s = (time.perf_counter_ns() - launch_start) / 1e9
+        on_window(min(1.0, elapsed_s / plan.seconds))
+    return Launch(
+        calls=log,
+        windows=tuple(states),
+        outputs=tuple(outputs),
+        elapsed_s=elapsed_s,
+        timed_s=sum(log.wall_ns) / 1e9,
+    )
+
+
+def _fresh_buffers(arms: Sequence[Arm], rng: random.Random) -> tuple[list[bytearray], list[Sequence[Any]], float]:
+    """Copy weights and inputs of all arms into new memory, in random order with random holes between."""
+    start = time.perf_counter()
+    holes: list[bytearray] = []
+    inputs: list[Sequence[Any]] = [()] * len(arms)
+    for index in rng.sample(range(len(arms)), len(arms)):
+        holes.append(bytearray(rng.randrange(64, 1 << 18)))
+        arms[index].refresh()
+        inputs[index] = arms[index].inputs()
+    return holes, inputs, time.perf_counter() - start
+
+
+def _warm_up(arm: Arm, inputs: Sequence[Any], calls: int) -> int:
+    """Call `arm` a few times; how many calls make a leg, from the last of them."""
+    took_ns = LEG_NS
+    for number in range(calls):
+        start = time.perf_counter_ns()
+        arm.call(inputs[number % len(inputs)])
+        took_ns = time.perf_counter_ns() - start
+    return max(1, round(LEG_NS / max(took_ns, 1)))
+
+
+def _run_window(
+    arms: Sequence[Arm],
+    inputs: Sequence[Sequence[Any]],
+    leg_calls: Sequence[int],
+    rng: random.Random,
+    log: CallLog,
+    window: int,
+    threads: int,
+    launch_start: int,
+    refresh_s: float,
+) -> list[tuple[int, int, Any]]:
+    """Blocks until the window is full; the outputs that were kept, as (arm, position of the input, output)."""
+    length_ns = int(max(WINDOW_S, REALLOCATION_FACTOR * refresh_s) * 1e9)
+    kept: list[tuple[int, int, Any]] = []
+    start_ns = time.perf_counter_ns()
+    block = 0
+    while block < WINDOW_BLOCKS or time.perf_counter_ns() - start_ns < length_ns:
+        order = rng.sample(range(len(arms)), len(arms))
+        for leg, index in enumerate([*order, *reversed(order)]):
+            calls = leg_calls[index]
+            position = (block * 2 + leg // len(arms)) * calls
+            output = _run_leg(arms[index].call, inputs[index], position, calls, log, threads, launch_start)
+            log.window.extend([window] * calls)
+            log.block.extend([block] * calls)
+            log.arm.extend([index] * calls)
+            if rng.random() < KEPT_SHARE:
+                kept.append((index, (position + calls - 1) % len(inputs[index]), output))
+        block += 1
+    return kept
+
+
+def _run_leg(
+    call: Callable[[Any], Any],
+    inputs: Sequence[Any],
+    position: int,
+    calls: int,
+    log: CallLog,
+    threads: int,
+    launch_start: int,
+) -> Any:
+    """`calls` timed calls in a row; the last output."""
+    wall_clock = time.perf_counter_ns
+    cpu_clock = time.thread_time_ns if threads == 1 else time.process_time_ns
+    who = resource.RUSAGE_THREAD if threads == 1 else resource.RUSAGE_SELF
+    size = len(inputs)
+    add_start, add_wall, add_cpu = log.start_ns.append, log.wall_ns.append, log.cpu_ns.append
+    switches_before = resource.getrusage(who).ru_nivcsw
+    output = None
+    for number in range(position, position + calls):
+        native = inputs[number % size]
+        cpu_start = cpu_clock()
+        wall_start = wall_clock()
+        output = call(native)
+        wall_end = wall_clock()
+        cpu_end = cpu_clock()
+        add_start(wall_start - launch_start)
+        add_wall(wall_end - wall_start)
+        add_cpu(cpu_end - cpu_start)
+    log.switches.extend([resource.getrusage(who).ru_nivcsw - switches_before] * calls)
+    return output
+
+
+class _no_garbage_collection:  # noqa: N801 - used as a statement
+    """Collect before, and not during."""
+
+    def __enter__(self) -> None:
+        gc.collect()
+        self._was_on = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._was_on:
+            gc.enable()

@@ -1,0 +1,118 @@
+"""Runtimes: what carries a built model out, behind one face.
+
+A session takes apart what a caller must time from what it must not: `prepare` and `logits` convert, `run` is
+the forward pass and nothing else.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Final
+
+from paretoboard.registry import Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from paretoboard.artifact import Manifest
+
+RUNTIMES: Final = Registry(
+    "runtime",
+    {
+        "eager": ("paretoboard.runtimes.eager:Eager", "torch, operator by operator"),
+        "compile": ("paretoboard.runtimes.compiled:Compiled", "torch.compile with the Inductor backend"),
+        "onnxruntime": ("paretoboard.runtimes.ort:OnnxRuntime", "ONNX Runtime's CPU provider"),
+    },
+)
+
+
+class Session(ABC):
+    """A loaded model, ready to run."""
+
+    @abstractmethod
+    def prepare(self, images: NDArray[np.float32]) -> Any:
+        """Preprocessed images (n, channels, height, width) as the runtime's own input."""
+
+    @abstractmethod
+    def run(self, native: Any) -> Any:
+        """One forward pass, the call that is timed; its result is the runtime's own."""
+
+    @abstractmethod
+    def logits(self, native: Any) -> NDArray[np.float32]:
+        """What `run` gave, as (n, classes)."""
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Put the weights into fresh buffers: where they lie decides a part of the speed."""
+
+    def close(self) -> None:  # noqa: B027 - most sessions hold nothing but memory
+        """Let go of what the session holds beyond memory."""
+
+
+class Runtime(ABC):
+    """A way of running artifacts."""
+
+    @abstractmethod
+    def idle(self) -> None:
+        """Import what a session needs, so that the memory of the runtime alone can be seen.
+
+        Raises: NotApplicableError where a library or a compiler is missing.
+        """
+
+    @abstractmethod
+    def open(self, folder: Path, manifest: Manifest, *, threads: int, batches: tuple[int, ...], cache: Path) -> Session:
+        """A session on the artifact in `folder`; the arguments are those of `runtimes.open`."""
+
+
+def open(  # noqa: A001 - read as runtimes.open
+    folder: Path, *, threads: int, batches: tuple[int, ...], cache: Path | None = None, check: bool = True
+) -> Session:
+    """The artifact in `folder`, loaded into the runtime that its manifest names.
+
+    Args:
+        folder: what artifact.save wrote.
+        threads: how many the forward pass may use; for torch this is set for the whole process.
+        batches: every batch size that will be run, for runtimes that prepare for shapes.
+        cache: where a runtime may keep what it generates, by default `folder`/cache.
+        check: whether the file's digest is checked first. A caller that times loading checks before instead.
+    Raises:
+        StoreError: for a damaged artifact.
+        NotApplicableError: where a library or a compiler is missing, or the form is not the runtime's.
+    """
+    from paretoboard.artifact import read_manifest, verify
+
+    manifest = verify(folder) if check else read_manifest(folder)
+    runtime = _load(manifest.execution.runtime)
+    return runtime.open(folder, manifest, threads=threads, batches=batches, cache=cache or folder / "cache")
+
+
+def idle(runtime: str) -> None:
+    """Import what sessions of `runtime` need and load no model.
+
+    Raises: NotApplicableError where a library or a compiler is missing.
+    """
+    _load(runtime).idle()
+
+
+def predict(session: Session, images: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
+    """Logits (n, classes) of preprocessed images (n, channels, height, width), `batch` at a time.
+
+    The last batch is filled up with copies of its last image, so that every call has the same shape.
+    """
+    import numpy as np
+
+    parts = []
+    for start in range(0, len(images), batch):
+        part = images[start : start + batch]
+        missing = batch - len(part)
+        full = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+        parts.append(session.logits(session.run(session.prepare(full)))[: len(part)])
+    return np.concatenate(parts)
+
+
+def _load(name: str) -> Runtime:
+    runtime: Runtime = RUNTIMES.load(name)()
+    return runtime

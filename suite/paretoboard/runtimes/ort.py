@@ -1,0 +1,121 @@
+"""ONNX Runtime's CPU provider. Nothing here imports torch: a process that does is ten times as big."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from paretoboard.errors import NotApplicableError
+from paretoboard.runtimes import Runtime, Session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+    from paretoboard.artifact import Manifest
+
+GRAPH_LEVELS: Final = {
+    "all": "ORT_ENABLE_ALL",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "basic": "ORT_ENABLE_BASIC",
+    "disabled": "ORT_DISABLE_ALL",
+}
+
+
+class OrtSession(Session):
+    """An InferenceSession of one input and one output."""
+
+    def __init__(self, model: str, options: Any) -> None:
+        self._model, self._options = model, options
+        self._session = inference_session(model, options)
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [self._session.get_outputs()[0].name]
+
+    def prepare(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """The feed; ONNX Runtime reads the array where it lies."""
+        return {self._input: np.array(images, dtype=np.float32, order="C")}
+
+    def run(self, native: dict[str, NDArray[np.float32]]) -> Any:
+        """One forward pass."""
+        return self._session.run(self._outputs, native)
+
+    def logits(self, native: Any) -> NDArray[np.float32]:
+        """The only output."""
+        return np.asarray(native[0], dtype=np.float32)
+
+    def refresh(self) -> None:
+        """A new session on the same file, since ONNX Runtime gives no access to its weights."""
+        self._session = inference_session(self._model, self._options)
+
+    def close(self) -> None:
+        """End the session's threads."""
+        del self._session
+
+
+class OnnxRuntime(Runtime):
+    """The CPU provider with the given number of threads, none of them spinning."""
+
+    def idle(self) -> None:
+        """Import the library.
+
+        Raises: NotApplicableError where it is not installed.
+        """
+        _library()
+
+    def open(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        *,
+        threads: int,
+        batches: tuple[int, ...],  # noqa: ARG002 - any shape runs
+        cache: Path,  # noqa: ARG002 - the graph is optimized at each load, which counts as loading
+    ) -> Session:
+        """The graph, optimized to the level of the option `graph`."""
+        if manifest.form != "onnx":
+            raise NotApplicableError(f"ONNX Runtime runs ONNX graphs, this artifact is {manifest.form}")
+        options = session_options(threads, manifest.execution.options.get("graph", "all"))
+        return OrtSession(str(folder / manifest.file), options)
+
+
+def session_options(threads: int, graph: str = "all") -> Any:
+    """Options that hold ONNX Runtime to `threads` and to an optimization level of GRAPH_LEVELS.
+
+    Raises: NotApplicableError where the library is missing.
+    """
+    library = _library()
+    options = library.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = getattr(library.GraphOptimizationLevel, GRAPH_LEVELS[graph])
+    # Spinning threads steal the cores of whoever is timed beside them.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors only
+    return options
+
+
+def inference_session(model: str | bytes, options: Any) -> Any:
+    """An InferenceSession on the CPU provider.
+
+    Args:
+        model: path of an ONNX file, or its bytes.
+    Raises: NotApplicableError for a graph that the provider has no kernels for.
+    """
+    library = _library()
+    try:
+        return library.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except library.capi.onnxruntime_pybind11_state.NotImplemented as error:
+        raise NotApplicableError(f"ONNX Runtime's CPU provider can't run this graph: {error}") from error
+
+
+def _library() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise NotApplicableError(f"ONNX Runtime can't be imported: {error}") from error
+    module: ModuleType = onnxruntime
+    return module
