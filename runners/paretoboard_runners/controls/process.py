@@ -216,7 +216,7 @@ class Seeds(Control):
     def observe_inside(self) -> str | None:
         # Asked right after seeding, so that the generators' states can be compared with fresh ones.
         wrong = []
-        if random.getstate() != random.Random(self.setting.seed).getstate():  # noqa: S311  (not for secrets)
+        if random.getstate() != random.Random(self.setting.seed).getstate():
             wrong.append("python")
         numpy = sys.modules.get("numpy")
         if numpy is not None:

@@ -30,15 +30,24 @@ class RuntimeThreads:
     spinning: bool  # whether idle threads spin
 
 
-def choose_cores(profile: HardwareProfile, *, building: bool = False, root: Path = Path("/")) -> tuple[int, ...]:
+def choose_cores(
+    profile: HardwareProfile,
+    *,
+    building: bool = False,
+    root: Path = Path("/"),
+    allowed: Sequence[int] | None = None,
+) -> tuple[int, ...]:
     """The cores for a session; the same machine and profile give the same ones. Ask before pinning.
 
     Isolated cores go first, then one hardware thread of each physical core, then cores of one NUMA node; core
     0, which serves most interrupts, goes last.
+
+    Args:
+        allowed: the cores to choose from; those that this process may run on when left out.
     Raises: RefusedError if fewer cores are usable than the profile asks for.
     """
-    allowed = sorted(os.sched_getaffinity(0))
-    usable = len(machine.usable_cpus(root))
+    allowed = sorted(os.sched_getaffinity(0) if allowed is None else allowed)
+    usable = len(machine.usable_cpus(root, allowed))
     asked = profile.build_cores if building else profile.cores
     count = usable if asked == "all" else asked
     if count > usable:
