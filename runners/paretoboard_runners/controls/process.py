@@ -449,7 +449,8 @@ class MemoryNode(Control):
         if len(nodes) < 2:
             return "local"
         wanted = f"bind:{spell(self._local())}"
-        policies = proc.memory_policies(pid)
+        # OpenBLAS asks for "local" for its own buffers, which on a pinned thread is the same node.
+        policies = proc.memory_policies(pid) - {"local"}
         return "local" if policies == {wanted} else " and ".join(sorted(policies)) or UNKNOWN
 
     def _nodes(self) -> dict[int, tuple[int, ...]]:

@@ -1,0 +1,118 @@
+"""One launch of timed calls: what is interleaved how, and that nothing is lost."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+
+import pytest
+
+from paretoboard_runners import timing
+
+
+class SleepingArm:
+    """A call that keeps the thread busy for a known time, and remembers what it was asked."""
+
+    def __init__(self, busy_s: float, answers: Sequence[int] = (0, 1, 2)) -> None:
+        self.busy_s, self.answers = busy_s, answers
+        self.refreshed = self.called = 0
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+
+    def inputs(self) -> Sequence[int]:
+        return list(range(len(self.answers)))
+
+    def call(self, native: int) -> int:
+        self.called += 1
+        end = time.perf_counter() + self.busy_s
+        while time.perf_counter() < end:
+            pass
+        return native
+
+    def classes_of(self, output: int) -> Sequence[int]:
+        return [self.answers[output]]
+
+
+def launch(*arms: SleepingArm, seconds: float = 0.6, seed: int = 1, threads: int = 1) -> timing.Launch:
+    return timing.run_launch(arms, timing.LaunchPlan(seconds=seconds, seed=seed, threads=threads))
+
+
+def legs_of(log: timing.CallLog) -> dict[tuple[int, int], list[int]]:
+    """Order of the arms in each (window, block), calls of one leg taken together."""
+    rows = zip(log.window, log.block, log.arm, strict=True)
+    return {key: [arm for _, _, arm in group] for key, group in groupby(rows, key=lambda row: row[:2])}
+
+
+def test_every_block_of_two_arms_is_abba_or_baab_and_both_occur() -> None:
+    log = launch(SleepingArm(0.003), SleepingArm(0.003)).calls
+    orders = Counter(tuple(legs) for legs in legs_of(log).values())
+    assert set(orders) == {(0, 1, 1, 0), (1, 0, 0, 1)}
+
+
+def test_three_arms_run_in_a_random_order_and_its_mirror() -> None:
+    log = launch(*[SleepingArm(0.003) for _ in range(3)]).calls
+    for legs in legs_of(log).values():
+        assert sorted(legs[:3]) == [0, 1, 2]
+        assert legs[3:] == legs[:3][::-1]
+
+
+def test_a_leg_of_short_calls_lasts_about_two_milliseconds() -> None:
+    log = launch(SleepingArm(0.0002), SleepingArm(0.003)).calls
+    calls = Counter(log.arm)
+    blocks = len(legs_of(log))
+    assert calls[1] == 2 * blocks
+    assert 4 * 2 * blocks <= calls[0] <= 14 * 2 * blocks
+
+
+def test_a_launch_fills_two_windows_of_four_blocks_however_slow_the_calls() -> None:
+    log = launch(SleepingArm(0.02), SleepingArm(0.02), seconds=0.01).calls
+    blocks = Counter(window for window, _ in legs_of(log))
+    assert set(blocks) == {0, 1}
+    assert all(count >= timing.WINDOW_BLOCKS for count in blocks.values())
+
+
+def test_weights_are_put_into_fresh_buffers_once_a_window_and_warm_up_calls_are_not_recorded() -> None:
+    arms = SleepingArm(0.003), SleepingArm(0.003)
+    done = launch(*arms)
+    windows = len(done.windows)
+    assert [arm.refreshed for arm in arms] == [windows, windows]
+    recorded = Counter(done.calls.arm)
+    assert [arm.called - recorded[index] for index, arm in enumerate(arms)] == [3 + windows - 1] * 2
+
+
+def test_the_times_are_those_of_the_calls() -> None:
+    done = launch(SleepingArm(0.002), SleepingArm(0.006))
+    arrays = done.calls.arrays()
+    for arm, busy_ns in ((0, 2_000_000), (1, 6_000_000)):
+        walls = arrays["wall_ns"][arrays["arm"] == arm]
+        assert walls.min() >= busy_ns
+        cpus = arrays["cpu_ns"][arrays["arm"] == arm]
+        assert 0 < cpus.min() <= busy_ns * 1.2
+    starts = arrays["start_ns"]
+    assert (starts[1:] >= starts[:-1] + arrays["wall_ns"][:-1]).all()
+
+
+def test_the_same_seed_gives_the_same_order() -> None:
+    def first_blocks(seed: int) -> list[list[int]]:
+        log = launch(SleepingArm(0.003), SleepingArm(0.003), seed=seed).calls
+        return [legs for (window, block), legs in legs_of(log).items() if window == 0 and block < 8]
+
+    assert first_blocks(5) == first_blocks(5)
+    assert first_blocks(5) != first_blocks(6)
+
+
+def test_kept_outputs_are_what_the_call_answered_for_that_input() -> None:
+    answers = (7, 8, 9)
+    done = launch(SleepingArm(0.0005, answers), SleepingArm(0.0005, answers), seconds=1.0)
+    assert done.outputs
+    assert all(kept.classes == (answers[kept.position],) for kept in done.outputs)
+    assert len(done.outputs) < len(done.calls.arm) / 4
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_all_columns_have_one_entry_per_call(threads: int) -> None:
+    arrays = launch(SleepingArm(0.003), SleepingArm(0.003), threads=threads).calls.arrays()
+    assert len({len(column) for column in arrays.values()}) == 1
