@@ -179,8 +179,9 @@ class Worker:
 
     def _receive(self, deadline: float) -> Mapping[str, Any]:
         while b"\n" not in self._buffer:
-            ready = select.select([self._socket, self._descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]
-            data = self._socket.recv(1 << 16) if self._socket in ready else b""
+            sources = [self._socket.fileno(), self._descriptor]
+            ready = select.select(sources, [], [], max(0.0, deadline - time.monotonic()))[0]
+            data = self._socket.recv(1 << 16) if self._socket.fileno() in ready else b""
             if not data:
                 raise WorkerLostError("the worker ended" if ready else "the worker stopped answering")
             self._buffer += data

@@ -39,11 +39,6 @@ class TimedComparison:
     windows: tuple[WindowState, ...]
     outputs: tuple[KeptOutput, ...]  # of the candidate
 
-    @staticmethod
-    def joined_calls(parts: Sequence[TimedComparison]) -> Calls | None:
-        """The calls of several comparisons in one table."""
-        return join_calls([part.calls for part in parts])
-
 
 def time_against(
     worker: Worker,
@@ -78,7 +73,6 @@ def time_against(
             windows += [_state(batch, number, index, seen) for index, seen in enumerate(result.windows)]
             outputs += [kept for kept in result.outputs if kept.arm == CANDIDATE]
         joined = join_calls(calls)
-        assert joined is not None
         comparison = stats.compare_calls(
             joined, batch=batch, threads=threads, against=BASELINE, tolerance=RELEVANT, look=look
         )
@@ -109,10 +103,8 @@ def absolute_metrics(calls: Calls, batch: int) -> tuple[MetricValue, ...]:
     return tuple(values)
 
 
-def join_calls(parts: Sequence[Calls]) -> Calls | None:
-    """Several tables of calls as one, in order; None for none."""
-    if not parts:
-        return None
+def join_calls(parts: Sequence[Calls]) -> Calls:
+    """Several tables of calls as one, in order; at least one."""
     names = Calls.__dataclass_fields__
     return Calls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 

@@ -31,7 +31,7 @@ def launch(job: jobs.LaunchJob, folder: Path, emit: Emitter) -> jobs.LaunchResul
         for artifact in job.artifacts
     ]
     done = timing.run_launch(arms, job.plan, on_window=lambda share: emit({"stage": "timing", "launch_done": share}))
-    np.savez(folder / CALLS, **done.calls.arrays())
+    np.savez(folder / CALLS, allow_pickle=False, **done.calls.arrays())
     return jobs.LaunchResult(windows=done.windows, outputs=done.outputs, elapsed_s=done.elapsed_s, timed_s=done.timed_s)
 
 

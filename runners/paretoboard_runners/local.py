@@ -30,7 +30,7 @@ from paretoboard.records import (
 from paretoboard.spec import BASELINE, HardwareProfile, Recipe
 from paretoboard_runners import controls, jobs, machine
 from paretoboard_runners.client import JobFailedError, JobLimits, Worker, WorkerLostError
-from paretoboard_runners.comparing import TimedComparison, time_against
+from paretoboard_runners.comparing import TimedComparison, join_calls, time_against
 from paretoboard_runners.quality import INPUTS, PREDICTIONS
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class _Draft:
             comparisons=comparisons,
             controls=self.controls,
             windows=tuple(window for timed in self.timed for window in timed.windows),
-            calls=TimedComparison.joined_calls(self.timed),
+            calls=join_calls([timed.calls for timed in self.timed]) if self.timed else None,
             predictions=self.predictions,
             notes=tuple(self.notes),
             log_tail=log_tail[-_LOG_TAIL:],

@@ -59,7 +59,8 @@ def pending(
         retry: measure again what did not end well.
     """
     known = store.known(results, tasks={run.task for run in runs})
-    todo, done = [], []
+    todo: list[RunSpec] = []
+    done: list[RunSpec] = []
     for run in runs:
         found = known.get(store.key_of(run.run_id, prints.hardware_id, prints.environment_id))
         again = found is None or fresh or (retry and found.status != "ok")

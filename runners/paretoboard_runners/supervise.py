@@ -135,8 +135,10 @@ def watch(
     timed_out = closed = False
     process = os.pidfd_open(child.pid)
     with selectors.DefaultSelector() as selector:
-        for source in (process, *streams, *([control] if control is not None else [])):
+        for source in (process, *streams):
             selector.register(source, selectors.EVENT_READ)
+        if control is not None:
+            selector.register(control, selectors.EVENT_READ)
         ended = False
         while not (ended or closed or timed_out):
             ready = {key.fileobj for key, _ in selector.select(max(0.0, start + timeout_s - time.monotonic()))}

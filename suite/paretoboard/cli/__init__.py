@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Final
+from typing import Any, Final
 
-import click
 import typer
 import typer.core
 import typer.main
@@ -32,12 +31,15 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
 
 
 class _LazyGroup(typer.core.TyperGroup):
-    """Imports a verb's module only when that verb is called."""
+    """Imports a verb's module only when that verb is called.
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    Newer releases of typer carry a click of their own, older ones use the real one: hence Any for click's types.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"paretoboard.cli.{VERBS[cmd_name][0]}")
@@ -45,7 +47,7 @@ class _LazyGroup(typer.core.TyperGroup):
         command.name = cmd_name
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         with formatter.section("Verbs"):
             formatter.write_dl([(name, summary) for name, (_, summary) in VERBS.items()])
 
