@@ -18,3 +18,12 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"no real data: {root} is not there, set PARETOBOARD_DATA to a data root")
     return root
+
+
+@pytest.fixture(scope="session")
+def cifar10_root(data_root: Path) -> Path:
+    """A data root with at least the first training batch and the test batch of CIFAR-10's binary version."""
+    for batch in ("data_batch_1.bin", "test_batch.bin"):
+        if not (data_root / "cifar-10-batches-bin" / batch).exists():
+            pytest.skip(f"no {batch} of CIFAR-10 in {data_root}")
+    return data_root

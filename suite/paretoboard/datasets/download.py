@@ -64,9 +64,7 @@ def download(
         except _BrokenOffError as error:
             fruitless = 0 if _size_bytes(part) > before else fruitless + 1
             if fruitless == ATTEMPTS:
-                raise DataError(
-                    f"{address.url}: {error}; the same command goes on from what has come"
-                ) from error
+                raise DataError(f"{address.url}: {error}; the same command goes on from what has come") from error
             wait(2.0**fruitless)
         else:
             part.replace(target)

@@ -30,9 +30,7 @@ class Source:
     most_bytes: int  # of the archive
     address: Callable[[], Address]  # asks whoever knows it; raises DataError where nobody does
     members: Mapping[str, int]  # path in the archive -> the bytes it may have
-    rebuild: Callable[
-        [Mapping[str, bytes]], Iterator[tuple[str, bytes]]
-    ]  # members -> (part, its file's content)
+    rebuild: Callable[[Mapping[str, bytes]], Iterator[tuple[str, bytes]]]  # members -> (part, its file's content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +59,7 @@ def fetch(layout: Layout, sources: Sequence[Source], root: Path, listener: Liste
 def _from_first(layout: Layout, sources: Sequence[Source], root: Path, listener: Listener) -> None:
     reasons: list[str] = []
     for source in sources:
-        wanted = {
-            part: file for part, file in layout.files.items() if inspect(root, file).state != "verified"
-        }
+        wanted = {part: file for part, file in layout.files.items() if inspect(root, file).state != "verified"}
         if not wanted:
             return
         try:
@@ -91,9 +87,7 @@ def _from_source(source: Source, wanted: Mapping[str, DataFile], root: Path, lis
     archive.unlink()
 
 
-def _rebuild(
-    source: Source, archive: Path, wanted: Mapping[str, DataFile], root: Path, listener: Listener
-) -> None:
+def _rebuild(source: Source, archive: Path, wanted: Mapping[str, DataFile], root: Path, listener: Listener) -> None:
     missing = dict(wanted)
     for part, content in source.rebuild(read_members(archive, source.members)):
         if part in missing:

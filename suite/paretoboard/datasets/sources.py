@@ -49,9 +49,7 @@ def npm_package(package: str) -> Address:
     return Address(url=url, cafile=_setting(npm, "cafile"), proxy=_setting(npm, "https-proxy"))
 
 
-def from_pickles(
-    members: Mapping[str, bytes], python: Layout = cifar10.PYTHON
-) -> Iterator[tuple[str, bytes]]:
+def from_pickles(members: Mapping[str, bytes], python: Layout = cifar10.PYTHON) -> Iterator[tuple[str, bytes]]:
     """Batches of the binary version from those of the python version, each loaded only if official."""
     for part, file in python.files.items():
         content = members[file.path]
@@ -93,7 +91,10 @@ def _rows_with_labels(png: bytes, labels: bytes, part: str) -> bytes:
 
 def _read_labels(content: bytes) -> bytes:
     try:
-        return bytes(json.loads(content))
+        labels = json.loads(content)
+        if not isinstance(labels, list):
+            raise TypeError(f"{type(labels).__name__} found")
+        return bytes(labels)
     except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"labels: a list of digits expected: {error}") from error
 

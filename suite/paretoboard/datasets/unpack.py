@@ -33,9 +33,7 @@ def read_members(archive: Path, most_bytes: Mapping[str, int]) -> dict[str, byte
     found: dict[str, bytes] = {}
     try:
         with gzip.open(archive) as compressed:
-            stream = io.BufferedReader(
-                _Bounded(compressed, sum(most_bytes.values()) + OVERHEAD_BYTES, archive)
-            )
+            stream = io.BufferedReader(_Bounded(compressed, sum(most_bytes.values()) + OVERHEAD_BYTES, archive))
             with tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
                     if member.name in most_bytes:
@@ -53,9 +51,7 @@ def _content(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, most_
     if not member.isreg():
         raise DataError(f"{archive}: member {member.name} is not a plain file")
     if member.size > most_bytes:
-        raise DataError(
-            f"{archive}: member {member.name} has {member.size} bytes, {most_bytes} at most expected"
-        )
+        raise DataError(f"{archive}: member {member.name} has {member.size} bytes, {most_bytes} at most expected")
     stream = tar.extractfile(member)
     assert stream is not None
     return stream.read()
