@@ -39,7 +39,7 @@ class Comparison:
     ratio: float  # time of this recipe / time of the other: below 1 is faster
     low: float
     high: float
-    confidence: float  # of the interval: 0.95, or 0.975 after a second look
+    confidence: float  # of the interval: 0.95, or 0.975 where two looks are allowed
     launches: int
     windows: int
     clock: Literal["cpu", "wall"]

@@ -2,7 +2,7 @@
 
     <results>/records/<task as folders>/<started>-<run id>-<hardware id>-<environment id>-<status>.parquet
 
-`known` answers from file names alone, so that planning opens no file; what needs pyarrow imports it when called.
+`known` answers from file names alone, so that planning opens no file. What needs pyarrow imports it on call.
 """
 
 from __future__ import annotations

@@ -59,9 +59,7 @@ def encode(record: RunRecord) -> pa.Table:
             else:
                 column = pa.array([_mended(values[field.name])], type=field.type)
         except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-            raise StoreError(
-                f"record of {record.task}, recipe {record.recipe}: {field.name}: {error}"
-            ) from error
+            raise StoreError(f"record of {record.task}, recipe {record.recipe}: {field.name}: {error}") from error
         columns.append(column)
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 

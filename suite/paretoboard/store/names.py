@@ -98,9 +98,7 @@ def task_folder(folder: Path, task: str) -> Path:
     """
     parts = PurePosixPath(task).parts
     if not parts or task.startswith("/") or ".." in parts or "\\" in task or "\0" in task:
-        raise StoreError(
-            f"'{task}' can't be a task's name; a path below tasks/ such as 'cifar10/resnet20' can"
-        )
+        raise StoreError(f"'{task}' can't be a task's name; a path below tasks/ such as 'cifar10/resnet20' can")
     return folder.joinpath(RECORDS, *parts)
 
 

@@ -50,9 +50,7 @@ def read(
     Args:
         tasks: read only the records of these tasks.
     """
-    left_out = {
-        name for name, wanted in zip(_HEAVY, (with_samples, with_predictions), strict=True) if not wanted
-    }
+    left_out = {name for name, wanted in zip(_HEAVY, (with_samples, with_predictions), strict=True) if not wanted}
     records: list[RunRecord] = []
     damaged: list[Damaged] = []
     for path in record_files(folder, tasks=tasks):

@@ -38,9 +38,7 @@ PREDICTIONS: Final = pa.struct(
         ("top_scores", pa.list_(pa.float32())),
     ]
 )
-_ARTIFACT: Final = pa.struct(
-    [(name, pa.string()) for name in ("build_id", "digest", "file", "runtime", "form")]
-)
+_ARTIFACT: Final = pa.struct([(name, pa.string()) for name in ("build_id", "digest", "file", "runtime", "form")])
 _METRIC: Final = pa.struct(
     [
         ("name", pa.string()),
@@ -169,8 +167,6 @@ def check_columns(found: pa.Schema) -> None:
         if field.name not in SCHEMA.names:
             problems.append(f"unknown column '{field.name}'")
         elif field.type != SCHEMA.field(field.name).type:
-            problems.append(
-                f"column '{field.name}' is {field.type}, {SCHEMA.field(field.name).type} would be right"
-            )
+            problems.append(f"column '{field.name}' is {field.type}, {SCHEMA.field(field.name).type} would be right")
     if problems:
         raise StoreError("; ".join(problems))

@@ -47,9 +47,7 @@ def append(folder: Path, record: RunRecord, *, clock: Callable[[], float] = time
     except FileExistsError as error:
         raise StoreError(f"{target}: already there. Result files are never rewritten.") from error
     except OSError as error:
-        raise StoreError(
-            f"{target}: can't be stored: {error.strerror or error}. Nothing was left behind."
-        ) from error
+        raise StoreError(f"{target}: can't be stored: {error.strerror or error}. Nothing was left behind.") from error
     return target
 
 
@@ -96,8 +94,8 @@ def _publish(temporary: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        # A file system without hard links (FAT, some network disks). Looking first leaves a gap of microseconds,
-        # and only another record of this run, started in the same microsecond, could fall into it.
+        # A file system without hard links (FAT, some network disks). Looking first leaves a short gap, and only
+        # another record of this run, started in the same microsecond, could fall into it.
         if target.exists():
             raise FileExistsError(target) from None
         temporary.rename(target)
