@@ -1,0 +1,162 @@
+"""Task files: TOML, checked strictly, with every mistake of a file at once and the line it is in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paretoboard.errors import InputError, Problem, TaskFileError, suggestion
+from paretoboard.locations import profiles_folder as default_profiles_folder
+from paretoboard.locations import tasks_folder as default_tasks_folder
+from paretoboard.registry import DATASETS, MODELS, TECHNIQUES
+from paretoboard.spec import (
+    DatasetUse,
+    MeasureSpec,
+    ModelUse,
+    Preprocess,
+    QualityTarget,
+    Subset,
+    TaskSpec,
+    TrainSettings,
+    Weights,
+)
+from paretoboard.taskfile.model import TaskFile
+from paretoboard.taskfile.names import Names, look_up
+from paretoboard.taskfile.steps import read_recipes
+from paretoboard.tomlfile.checking import check
+from paretoboard.tomlfile.document import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from paretoboard.registry import Registry
+    from paretoboard.spec import Recipe
+    from paretoboard.taskfile.model import ModelTable
+
+
+def load(
+    path: Path,
+    *,
+    profiles_folder: Path | None = None,
+    techniques: Registry = TECHNIQUES,
+    models: Registry = MODELS,
+    datasets: Registry = DATASETS,
+) -> TaskSpec:
+    """The task that the file at `path` describes.
+
+    Args:
+        profiles_folder: where the profiles it names are; None for the project's own.
+    Raises: TaskFileError with every mistake of the file, and of the lists and profiles it names.
+    """
+    document = read(path)
+    table, problems = check(TaskFile, document)
+    folder = profiles_folder if profiles_folder is not None else default_profiles_folder()
+    names = look_up(document, profiles_folder=folder, models=models, datasets=datasets)
+    images = {role: role in names.subsets for role in ("train", "calibration")}
+    recipes, step_problems = read_recipes(document, techniques, images)
+    problems += names.problems + step_problems
+    if table is None or problems:
+        raise TaskFileError(problems)
+    return _spec(path, table, names, recipes)
+
+
+def load_all(
+    wanted: Iterable[str], *, tasks_folder: Path | None = None, profiles_folder: Path | None = None
+) -> list[TaskSpec]:
+    """The tasks of files, folders, and names below the tasks folder ("cifar10/resnet20", "quick").
+
+    Raises: InputError for what leads to no task file, TaskFileError with every mistake of all files.
+    """
+    tasks: list[TaskSpec] = []
+    problems: list[Problem] = []
+    for file in find(wanted, tasks_folder=tasks_folder):
+        try:
+            tasks.append(load(file, profiles_folder=profiles_folder))
+        except TaskFileError as error:
+            problems += error.problems
+    if problems:
+        raise TaskFileError(list(dict.fromkeys(problems)))
+    return tasks
+
+
+def find(wanted: Iterable[str], *, tasks_folder: Path | None = None) -> list[Path]:
+    """The task files that `wanted` leads to, each once, in the order asked for and sorted within a folder.
+
+    Raises: InputError for what leads to none.
+    """
+    folder = tasks_folder if tasks_folder is not None else default_tasks_folder()
+    found: dict[Path, Path] = {}
+    for text in wanted:
+        for file in _files_of(text, folder):
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
+
+
+def known_names(tasks_folder: Path | None = None) -> list[str]:
+    """Names of the task files below the tasks folder, sorted."""
+    folder = tasks_folder if tasks_folder is not None else default_tasks_folder()
+    return [task_name(file) for file in sorted(folder.rglob("*.toml"))]
+
+
+def task_name(file: Path) -> str:
+    """The path below the nearest folder called `tasks`, without the suffix; elsewhere the file's stem."""
+    parents = file.absolute().parents
+    for parent in parents:
+        if parent.name == "tasks":
+            return file.absolute().relative_to(parent).with_suffix("").as_posix()
+    return file.stem
+
+
+def _files_of(text: str, tasks_folder: Path) -> Sequence[Path]:
+    if not text or "\0" in text:
+        raise InputError(f"unknown task {text!r}. A file, a folder or a name below {tasks_folder} is needed.")
+    # What the user sees in the current folder comes first; then names, with "tasks/" in front or without.
+    for path in (Path(text), tasks_folder / text, tasks_folder / f"{text}.toml", tasks_folder.parent / text):
+        if path.is_dir():
+            if files := sorted(path.rglob("*.toml")):
+                return files
+        elif path.is_file():
+            return [path]
+    if Path(text).is_dir():
+        raise InputError(f"{text}: no task files (*.toml) in this folder")
+    names = known_names(tasks_folder)
+    folders = {parent.as_posix() for name in names for parent in Path(name).parents} - {"."}
+    raise InputError(
+        f"unknown task '{text}'.{suggestion(text.removesuffix('.toml').removeprefix('tasks/'), {*names, *folders})}"
+    )
+
+
+def _spec(path: Path, table: TaskFile, names: Names, recipes: tuple[Recipe, ...]) -> TaskSpec:
+    return TaskSpec(
+        name=task_name(path),
+        file=path,
+        version=table.version,
+        title=table.title,
+        description=table.description,
+        quality=QualityTarget(metric=table.quality.metric, at_least=table.quality.at_least),
+        seeds=tuple(table.seeds),
+        profiles=names.profiles,
+        dataset=DatasetUse(
+            name=table.dataset.name,
+            subset=names.subsets["subset"],
+            train=names.subsets.get("train", Subset(name=table.dataset.train)),
+            calibration=names.subsets.get("calibration"),
+        ),
+        model=_model(table.model),
+        preprocess=Preprocess(
+            range=table.preprocess.range, mean=tuple(table.preprocess.mean), std=tuple(table.preprocess.std)
+        ),
+        measure=MeasureSpec(
+            batches=tuple(table.measure.batches), budget=table.measure.budget, timeout_s=table.measure.timeout_s
+        ),
+        recipes=recipes,
+    )
+
+
+def _model(table: ModelTable) -> ModelUse:
+    weights = Weights(**table.weights.model_dump()) if table.weights else None
+    train = None
+    if table.train:
+        settings = table.train.model_dump()
+        train = TrainSettings(**{**settings, "augment": tuple(settings["augment"])})
+    return ModelUse(name=table.name, weights=weights, train=train)

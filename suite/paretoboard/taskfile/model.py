@@ -1,0 +1,149 @@
+"""What a task file may say: shapes, types and ranges. Names and what steps make of each other are checked elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from paretoboard.spec import Budget  # noqa: TC001  (pydantic reads the annotation)
+from paretoboard.tomlfile.checking import Table
+
+SUBSET_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+RECIPE_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]*$"
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{value!r} is given twice")
+        seen.add(value)
+    return values
+
+
+def _ascending(values: list[int]) -> list[int]:
+    right = sorted(set(values))
+    if values != right:
+        raise ValueError(f"must ascend without repeats: {right} would be right")
+    return values
+
+
+_Text = Annotated[str, MinLen(1)]
+_SubsetName = Annotated[str, Field(pattern=SUBSET_PATTERN)]
+_Share = Annotated[float, Ge(0), Le(1)]
+_Positive = Annotated[float, Gt(0)]
+_Unique = Field(json_schema_extra={"uniqueItems": True})
+# Seeds of numpy's legacy generators, which some libraries still draw from, end at 2**32.
+_Seeds = Annotated[list[Annotated[int, Ge(0), Lt(2**32)]], MinLen(1), AfterValidator(_distinct), _Unique]
+_Batches = Annotated[list[Annotated[int, Gt(0), Le(2**16)]], MinLen(1), AfterValidator(_ascending), _Unique]
+_Names = Annotated[list[_Text], MinLen(1), AfterValidator(_distinct), _Unique]
+
+
+class QualityTable(Table):
+    """What a recipe's quality is judged by."""
+
+    metric: Annotated[str, Field(description="a metric of kind 'quality'")]
+    at_least: _Share | None = Field(default=None, description="below this a recipe misses the task's target")
+
+
+class DatasetTable(Table):
+    """Which images the task is about. A subset is a split's name, or `<name>.txt` beside the task file."""
+
+    name: _Text
+    subset: Annotated[_SubsetName, Field(description="images that quality is read on")]
+    train: Annotated[_SubsetName, Field(description="images that recipes may train on")] = "train"
+    calibration: _SubsetName | None = Field(default=None, description="images that activation ranges are found on")
+
+
+class PreprocessTable(Table):
+    """From stored pixels to the model's input: (pixel * scale - mean) / std, per channel."""
+
+    range: Annotated[
+        Literal["unit", "byte"], Field(description="scale of pixels before mean and std: 0 to 1, or 0 to 255")
+    ] = "unit"
+    mean: Annotated[list[float], MinLen(1)] = Field(default=[0.0])
+    std: Annotated[list[_Positive], MinLen(1)] = Field(default=[1.0])
+
+
+class WeightsTable(Table):
+    """A file below `<data root>/weights`."""
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class TrainTable(Table):
+    """How the task's own model is trained."""
+
+    epochs: Annotated[int, Gt(0)]
+    lr: _Positive
+    batch: Annotated[int, Gt(0)] = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    schedule: Literal["constant", "cosine", "onecycle"] = "cosine"
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    weight_decay: Annotated[float, Ge(0)] = 5e-4
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    augment: list[_Text] = Field(default=[])
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class ModelTable(Table):
+    """The network, and where its weights come from: exactly one of `weights` and `train`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["weights"]}, {"required": ["train"]}]},
+    )
+
+    name: _Text
+    weights: WeightsTable | None = None
+    train: TrainTable | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelTable:
+        if (self.weights is None) == (self.train is None):
+            found = "none of them" if self.weights is None else "both"
+            raise ValueError(f"needs exactly one of 'weights' and 'train', found {found}")
+        return self
+
+
+class MeasureTable(Table):
+    """What is timed, and for how long."""
+
+    batches: _Batches = Field(default=[1], description="latency is read at the smallest, throughput at the largest")
+    budget: Budget = "standard"
+    timeout_s: Annotated[_Positive, Field(description="for one run, building included")] = 900.0
+
+
+class StepTable(Table):
+    """One technique; its parameters are the other keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+    technique: _Text
+
+
+class RecipeTable(Table):
+    """A named, ordered list of techniques."""
+
+    steps: Annotated[list[StepTable], MinLen(1)]
+
+
+class TaskFile(Table):
+    """A task: dataset subset, model, baseline, recipes, metric, profiles and seeds."""
+
+    extends: str | None = Field(
+        default=None, description="another task file, of which this one names only what differs"
+    )
+    version: Annotated[int, Gt(0), Field(description="raise it when the task changes meaning")]
+    title: _Text
+    description: str = ""
+    quality: QualityTable
+    seeds: _Seeds = Field(default=[0])
+    profiles: _Names
+    dataset: DatasetTable
+    model: ModelTable
+    preprocess: PreprocessTable = PreprocessTable()
+    measure: MeasureTable = MeasureTable()
+    recipes: dict[str, RecipeTable] = Field(default={})

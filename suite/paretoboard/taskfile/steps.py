@@ -1,0 +1,171 @@
+"""The steps of a recipe: known techniques, right parameters, and an order in which each can work on what it gets."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError, create_model
+
+from paretoboard.errors import InputError, UnknownNameError
+from paretoboard.spec import BASELINE, Recipe, TechniqueUse
+from paretoboard.taskfile.model import RECIPE_PATTERN
+from paretoboard.tomlfile.checking import Table, explain, value_at
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from paretoboard.errors import Problem
+    from paretoboard.registry import Registry
+    from paretoboard.tomlfile.document import Document, KeyPath
+
+_BOUNDS: Final = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+
+
+def read_recipes(
+    document: Document, techniques: Registry, images: Mapping[str, bool]
+) -> tuple[tuple[Recipe, ...], list[Problem]]:
+    """The baseline and the recipes of a task file, and everything that is wrong with their names and steps.
+
+    Args:
+        images: for "train" and "calibration", whether the task has such images.
+    """
+    recipes, problems = [Recipe(name=BASELINE)], []
+    tables = document.values.get("recipes")
+    for name, table in tables.items() if isinstance(tables, dict) else ():
+        path = ("recipes", name)
+        if name == BASELINE:
+            problems.append(
+                document.problem(path, "this is the model as it is and always there; give the recipe another name")
+            )
+        elif not re.match(RECIPE_PATTERN, name):
+            message = "a recipe's name is made of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit"
+            problems.append(document.problem(path, message))
+        rows = value_at(table, ("steps",))
+        if not isinstance(rows, list):
+            continue
+        reader = _StepReader(document, (*path, "steps"), techniques, images)
+        recipes.append(Recipe(name=name, steps=reader.read(rows)))
+        problems += reader.problems
+    return tuple(recipes), problems
+
+
+def parameters_schema(technique: Any) -> dict[str, Any]:
+    """The JSON Schema of a technique's parameters."""
+    return _parameters(technique).model_json_schema()
+
+
+def describe_parameters(technique: Any) -> list[str]:
+    """`epochs: integer > 0`, `lr: number > 0 = 0.01`: a technique's parameters with their ranges and defaults."""
+    schema = parameters_schema(technique)
+    return [f"{name}: {_describe(field)}" for name, field in schema.get("properties", {}).items()]
+
+
+def _describe(field: Mapping[str, Any]) -> str:
+    if "anyOf" in field:
+        text = "|".join(_describe(choice) for choice in field["anyOf"])
+    elif "enum" in field:
+        text = "|".join(map(str, field["enum"]))
+    else:
+        text = str(field.get("const", field.get("type", "any")))
+    text += "".join(f" {sign} {field[bound]:g}" for bound, sign in _BOUNDS.items() if bound in field)
+    return f"{text} = {json.dumps(field['default'])}" if "default" in field else text
+
+
+@functools.cache
+def _parameters(technique: Any) -> type[Table]:
+    """A strict model with the fields of a technique, which is a plain dataclass."""
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(technique):
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        fields[field.name] = (field.type, ... if default is dataclasses.MISSING else default)
+    return create_model(technique.__name__, __base__=Table, __module__=technique.__module__, **fields)
+
+
+class _StepReader:
+    """Goes through one recipe's steps, following what becomes of the model."""
+
+    def __init__(self, document: Document, at: KeyPath, techniques: Registry, images: Mapping[str, bool]) -> None:
+        self.document = document
+        self.at = at
+        self.techniques = techniques
+        self.images = images
+        self.problems: list[Problem] = []
+        self.form = "torch"
+        self.onnx_since = ""  # the step that made an ONNX graph of the model
+        self.runtime_from = ""  # the step that chose the runtime
+
+    def read(self, rows: list[Any]) -> tuple[TechniqueUse, ...]:
+        steps = []
+        known_all = True
+        for index, row in enumerate(rows):
+            name = value_at(row, ("technique",))
+            technique = self.technique(name, index) if isinstance(name, str) else None
+            if technique is None:
+                known_all = False
+                continue
+            steps.append(self.use(name, technique, index, row))
+            if known_all:
+                self.follow(technique, f"step {index + 1} ({name})", index)
+        if known_all and rows and self.form == "onnx" and not self.runtime_from:
+            self.complain((*self.at, len(rows) - 1), self.runtime_missing())
+        return tuple(step for step in steps if step is not None)
+
+    def technique(self, name: str, index: int) -> Any:
+        try:
+            return self.techniques.load(name)
+        except UnknownNameError as error:
+            self.complain((*self.at, index, "technique"), str(error))
+        except InputError as error:
+            self.complain((*self.at, index, "technique"), f"can't be loaded: {error}")
+        return None
+
+    def use(self, name: str, technique: Any, index: int, row: dict[str, Any]) -> TechniqueUse | None:
+        given = {key: value for key, value in row.items() if key != "technique"}
+        # JSON is the form in which a strict check takes arrays for tuples; dates, which it has not, become tables,
+        # which no parameter takes.
+        text = json.dumps(given, default=lambda date: {"date": str(date)})
+        try:
+            checked = _parameters(technique).model_validate_json(text)
+        except ValidationError as error:
+            known = [field.name for field in dataclasses.fields(technique)]
+            self.problems += explain(error, self.document, (*self.at, index), lambda path: [] if path else known)
+            return None
+        return TechniqueUse(name=name, version=technique.version, parameters=checked.model_dump())
+
+    def follow(self, technique: Any, step: str, index: int) -> None:
+        place = (*self.at, index)
+        for need in technique.needs:
+            if not self.images.get(need, False):
+                self.complain(place, f"needs {need} images; name some as '{need}' under [dataset]")
+        if self.runtime_from and technique.runtime is not None:
+            self.complain(place, f"chooses a runtime, but {self.runtime_from} did so already; leave one of them out")
+        elif self.runtime_from:
+            # One order only, so that the same thing is not measured twice under two ids.
+            self.complain(place, f"comes after {self.runtime_from}, which chooses the runtime; that comes last")
+        elif self.form not in technique.takes and self.form == "onnx":
+            message = f"works on a torch model, but {self.onnx_since} left an ONNX graph; put it before that step"
+            self.complain(place, message)
+        if self.form not in technique.takes and "onnx" in technique.takes:
+            self.form, self.onnx_since = "onnx", step
+        if technique.gives is not None and technique.gives != self.form:
+            self.form, self.onnx_since = technique.gives, step
+        if technique.runtime is not None:
+            self.runtime_from = step
+
+    def runtime_missing(self) -> str:
+        runtimes = []
+        for name in self.techniques:
+            if name.startswith("run."):
+                technique = self.techniques.load(name)
+                if technique.runtime is not None and "onnx" in technique.takes:
+                    runtimes.append(f'{{ technique = "{name}" }}')
+        return f"{self.onnx_since} leaves an ONNX graph, which torch can't run; end with {' or '.join(runtimes)}"
+
+    def complain(self, path: KeyPath, message: str) -> None:
+        self.problems.append(self.document.problem(path, message))
