@@ -108,7 +108,7 @@ def parse(path: Path) -> tuple[Key, Known] | None:
     if match is None:
         return None
     try:
-        started_at = datetime.strptime(match["started"], _STARTED).replace(tzinfo=UTC)
+        started_at = datetime.fromisoformat(match["started"]).astimezone(UTC)
     except ValueError:  # the right digits, but no such day
         return None
     key = (match["run"], match["hardware"], match["environment"])
