@@ -62,9 +62,7 @@ def list_data(data_root: DataRoot = None, as_json: AsJson = False) -> None:
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset, such as cifar10.")],
     data_root: DataRoot = None,
-    source: Annotated[
-        str, typer.Option(help=f"Where from: {', '.join(SOURCES)}. auto tries all in turn.")
-    ] = "auto",
+    source: Annotated[str, typer.Option(help=f"Where from: {', '.join(SOURCES)}. auto tries all in turn.")] = "auto",
 ) -> None:
     """Bring a dataset's files and check them; after an interruption the same command goes on."""
     if name not in DATASETS:
@@ -177,9 +175,7 @@ def _listener(name: str) -> Iterator[Listener]:
 
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield Listener(
-            say=lambda text: print(text, file=sys.stderr, flush=True), progress=_plain_progress(name)
-        )
+        yield Listener(say=lambda text: print(text, file=sys.stderr, flush=True), progress=_plain_progress(name))
         return
     columns = (
         "{task.description}",

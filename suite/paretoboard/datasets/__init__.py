@@ -38,9 +38,7 @@ class Images:
         position = {name: index for index, name in enumerate(self.ids)}
         missing = [name for name in ids if name not in position]
         if missing:
-            raise DataError(
-                f"{len(missing)} of {len(ids)} ids are not in the dataset, the first is '{missing[0]}'"
-            )
+            raise DataError(f"{len(missing)} of {len(ids)} ids are not in the dataset, the first is '{missing[0]}'")
         chosen = [position[name] for name in ids]
         return Images(ids=ids, pixels=self.pixels[chosen], labels=self.labels[chosen], classes=self.classes)
 
@@ -51,9 +49,7 @@ class Dataset(Protocol):
     splits: ClassVar[tuple[str, ...]]  # subsets that need no list, such as ("train", "test")
     classes: ClassVar[int]
     image_shape: ClassVar[tuple[int, int, int]]  # (channels, height, width)
-    layouts: ClassVar[
-        tuple[Layout, ...]
-    ]  # forms it may lie in below the data root; () for one that needs no files
+    layouts: ClassVar[tuple[Layout, ...]]  # forms it may lie in below the data root; () for one that needs no files
 
     def __init__(self, data_root: Path) -> None: ...
 
@@ -87,7 +83,5 @@ def read_subset(dataset: str, subset: Subset, data_root: Path) -> Images:
     ids = subsets.read_ids(subset.file)
     found = subsets.ids_digest(ids)
     if found != subset.digest:
-        raise DataError(
-            f"{subset.file}: the list has changed: digest {found} found, {subset.digest} expected"
-        )
+        raise DataError(f"{subset.file}: the list has changed: digest {found} found, {subset.digest} expected")
     return source.read_ids(ids)

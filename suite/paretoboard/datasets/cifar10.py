@@ -35,9 +35,7 @@ SPLITS: Final = {"train": TRAIN_BATCHES, "train-batch-1": TRAIN_BATCHES[:1], "te
 BINARY: Final = Layout(
     title="binary version",
     files={
-        batch: DataFile(
-            path=f"cifar-10-batches-bin/{batch}.bin", md5=md5, most_bytes=BATCH_IMAGES * RECORD_BYTES
-        )
+        batch: DataFile(path=f"cifar-10-batches-bin/{batch}.bin", md5=md5, most_bytes=BATCH_IMAGES * RECORD_BYTES)
         for batch, md5 in {
             "data_batch_1": "5dd7e06a14cb22eb9f671a540d1b7c25",
             "data_batch_2": "5ea93a67294ea407fff1d09f752e9692",
@@ -109,18 +107,14 @@ class Cifar10:
             content = read_checked(self.data_root, self.binary.files[batch])
         else:
             content = binary_records(read_checked(self.data_root, self.python.files[batch]))
-            require_md5(
-                content, self.binary.files[batch].md5, f"{self.data_root}: {batch} of the python version"
-            )
+            require_md5(content, self.binary.files[batch].md5, f"{self.data_root}: {batch} of the python version")
         return np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)
 
     def _require_present(self, batches: Sequence[str]) -> None:
         missing = [
             batch
             for batch in batches
-            if not any(
-                (self.data_root / form.files[batch].path).exists() for form in (self.binary, self.python)
-            )
+            if not any((self.data_root / form.files[batch].path).exists() for form in (self.binary, self.python))
         ]
         if missing:
             names = "\n".join(f"    {self.data_root / self.binary.files[batch].path}" for batch in missing)
@@ -144,9 +138,7 @@ def binary_records(pickled: bytes) -> bytes:
         batch: Any = _ArraysOnly(io.BytesIO(pickled), encoding="latin1").load()
         pixels, labels = batch["data"], np.asarray(batch["labels"])
         if pixels.dtype != np.uint8 or pixels.shape != (len(labels), RECORD_BYTES - 1):
-            raise DataError(
-                f"python version of CIFAR-10: {pixels.dtype} pixels of shape {pixels.shape} found"
-            )
+            raise DataError(f"python version of CIFAR-10: {pixels.dtype} pixels of shape {pixels.shape} found")
         return np.concatenate([labels.astype(np.uint8)[:, None], pixels], axis=1).tobytes()
     except (pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"python version of CIFAR-10: not a batch of images: {error}") from error
@@ -180,7 +172,5 @@ def _batch_of(name: str) -> str:
 
 
 def _ids_of(batch: str) -> list[str]:
-    part, first = (
-        ("test", 0) if batch == "test_batch" else ("train", TRAIN_BATCHES.index(batch) * BATCH_IMAGES)
-    )
+    part, first = ("test", 0) if batch == "test_batch" else ("train", TRAIN_BATCHES.index(batch) * BATCH_IMAGES)
     return [f"{part}/{index:05d}" for index in range(first, first + BATCH_IMAGES)]

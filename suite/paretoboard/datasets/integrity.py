@@ -57,9 +57,7 @@ def read_checked(root: Path, file: DataFile) -> bytes:
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror}") from error
     if len(content) > file.most_bytes:
-        raise DataError(
-            f"{path}: larger than the {file.most_bytes} bytes it may have; its MD5 should be {file.md5}"
-        )
+        raise DataError(f"{path}: larger than the {file.most_bytes} bytes it may have; its MD5 should be {file.md5}")
     require_md5(content, file.md5, str(path))
     return content
 
@@ -68,9 +66,7 @@ def require_md5(content: bytes, md5: str, what: str) -> None:
     """Raise DataError with both digests unless `content` has this MD5."""
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
-        raise DataError(
-            f"{what}: truncated or altered: MD5 {found} found in {len(content)} bytes, {md5} expected"
-        )
+        raise DataError(f"{what}: truncated or altered: MD5 {found} found in {len(content)} bytes, {md5} expected")
 
 
 def inspect(root: Path, file: DataFile) -> Finding:

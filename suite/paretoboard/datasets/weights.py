@@ -28,9 +28,7 @@ def resolve(weights: Weights, data_root: Path) -> Path:
     folder = data_root / FOLDER
     name = PurePosixPath(weights.file)
     if name.is_absolute() or ".." in name.parts or not name.parts or "\0" in weights.file:
-        raise DataError(
-            f"weights '{weights.file}': a name below {folder} expected, one that does not lead out of it"
-        )
+        raise DataError(f"weights '{weights.file}': a name below {folder} expected, one that does not lead out of it")
     path = folder / name
     try:
         found = sha256_of(path)
@@ -65,9 +63,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
         raise DataError(f"{path}: not a file that torch.save wrote: {_first_line(error)}") from error
     if not isinstance(state, dict):
         raise DataError(f"{path}: a state dict expected, {type(state).__name__} found")
-    strange = [
-        key for key, value in state.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))
-    ]
+    strange = [key for key, value in state.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))]
     if strange:
         found = type(state[strange[0]]).__name__
         raise DataError(f"{path}: a dict of tensors by name expected, {found} found under {strange[0]!r}")
