@@ -32,8 +32,7 @@ class TorchSession(Session):
 
     def prepare(self, images: NDArray[np.float32]) -> torch.Tensor:
         """A tensor of its own memory, in the artifact's dtype and memory format."""
-        tensor = torch.from_numpy(images).to(self._dtype, copy=True)
-        return tensor.contiguous(memory_format=self._memory_format)
+        return torch.tensor(images, dtype=self._dtype).contiguous(memory_format=self._memory_format)
 
     def run(self, native: torch.Tensor) -> torch.Tensor:
         """One forward pass."""

@@ -1,0 +1,94 @@
+"""From a torch module to an ONNX graph, for the techniques that take only graphs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from paretoboard.artifact import Execution
+from paretoboard.errors import NotApplicableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+    from paretoboard.artifact import Candidate
+
+
+def as_graph(candidate: Candidate) -> Candidate:
+    """`candidate` as an ONNX graph for ONNX Runtime; returned as it is where it is one already.
+
+    The same module gives the same bytes.
+
+    Raises: NotApplicableError for a module that can't be exported, or that another runtime was chosen for.
+    """
+    if candidate.graph is not None:
+        return candidate
+    execution = candidate.execution
+    if execution.runtime != "eager":
+        raise NotApplicableError(f"the runtime '{execution.runtime}' was chosen before, and it runs no ONNX graph")
+    if execution.dtype != "float32":
+        raise NotApplicableError(f"ONNX Runtime's CPU provider computes no convolutions in {execution.dtype}")
+    assert candidate.module is not None
+    graph = export(candidate.module, candidate.input_shape)
+    return dataclasses.replace(candidate, module=None, graph=graph, execution=Execution(runtime="onnxruntime"))
+
+
+def export(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
+    """A serialized ONNX model with the input `images` (batch, *input_shape) and the output `logits`.
+
+    Raises: NotApplicableError for a module that torch.onnx.export can't export.
+    """
+    import torch
+
+    images = torch.zeros((2, *input_shape))  # a batch of 1 would be taken for a constant
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                module,
+                (images,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=["images"],
+                output_names=["logits"],
+                verbose=False,
+            )
+    except (torch.onnx.errors.OnnxExporterError, torch.onnx.OnnxExporterError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise NotApplicableError(f"the model can't be exported to ONNX: {reason}") from error
+    assert program is not None
+    model = program.model_proto
+    _strip(model)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _strip(model: Any) -> None:
+    """Remove what does not compute: stack traces with this machine's paths, shapes that can be inferred."""
+    graph = model.graph
+    for holder in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        del holder.metadata_props[:]
+        holder.ClearField("doc_string")
+    del graph.value_info[:]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's chatter from the user; its errors are raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
