@@ -116,7 +116,10 @@ def pending(state_file: Path) -> tuple[Change, ...]:
 
 @contextmanager
 def held(setting: Setting, state_file: Path) -> Iterator[list[Outcome]]:
-    """Hold the machine to the profile while the block runs, as far as this process may."""
+    """Hold the machine to the profile while the block runs, as far as this process may.
+
+    Afterwards everything that is pending is put back, what an earlier `apply` changed included.
+    """
     changes, refused = plan(setting)
     try:
         yield refused + apply(changes, state_file, setting.open_nvml)

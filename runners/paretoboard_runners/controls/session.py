@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from paretoboard.errors import RefusedError
 from paretoboard.records import ControlState
-from paretoboard_runners import machine
+from paretoboard_runners import machine, nvml
 from paretoboard_runners.controls.base import AS_IS, UNKNOWN, Control, NotHeldError, Setting
 from paretoboard_runners.controls.catalogue import requested
 from paretoboard_runners.controls.process import ALLOCATOR_VARIABLES, numa_nodes
@@ -143,10 +143,15 @@ def apply_after_imports(
 
 
 def observe_process(
-    pid: int, profile: HardwareProfile, cores: Sequence[int], *, root: Path = Path("/")
+    pid: int,
+    profile: HardwareProfile,
+    cores: Sequence[int],
+    *,
+    root: Path = Path("/"),
+    open_nvml: nvml.Opener = nvml.opened,
 ) -> list[ControlState]:
     """What the kernel and the driver say about process `pid` and the machine, asked from outside of it."""
-    setting = Setting(profile=profile, cores=tuple(cores), root=root)
+    setting = Setting(profile=profile, cores=tuple(cores), root=root, open_nvml=open_nvml)
     return [_observed(control, value, pid) for control, value in requested(setting)]
 
 

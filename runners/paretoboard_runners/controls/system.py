@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -31,7 +32,7 @@ class MachineControl(Control):
 
     @override
     def changes(self, requested: str) -> tuple[Change, ...]:
-        if requested == AS_IS:
+        if self.holds(requested, self.observe(os.getpid()) or UNKNOWN):
             return ()
         reason = self.available()
         if reason is not None:
@@ -177,7 +178,7 @@ class Swap(MachineControl):
 
     @override
     def changes(self, requested: str) -> tuple[Change, ...]:
-        if requested == AS_IS or self.observe(0) == "off":
+        if self.holds(requested, self.observe(os.getpid()) or UNKNOWN):
             return ()
         # Emptying swap can run the machine out of memory: that is for its owner to decide.
         raise NotHeldError("swap is only turned off by hand: swapoff -a")
@@ -201,7 +202,7 @@ class IsolatedCores(MachineControl):
 
     @override
     def changes(self, requested: str) -> tuple[Change, ...]:
-        if requested == AS_IS or self.observe(0) == "on":
+        if self.holds(requested, self.observe(os.getpid()) or UNKNOWN):
             return ()
         raise NotHeldError("cores are isolated when the kernel starts (isolcpus=)")
 

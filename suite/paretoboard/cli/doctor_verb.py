@@ -1,0 +1,144 @@
+"""`paretoboard doctor`: is this machine fit to measure, and what mends it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from paretoboard import locations, profiles
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console, RenderableType
+
+    from paretoboard.spec import HardwareProfile
+    from paretoboard_runners.controls.fitness import Diagnosis, Finding
+    from paretoboard_runners.controls.knobs import Change
+    from paretoboard_runners.controls.restore import Outcome
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_MARKS = {"good": ("ok", "green"), "caveat": ("!", "yellow"), "unfit": ("x", "red")}
+_VERDICTS = {
+    "good": "fit to measure",
+    "caveat": "usable for paired comparisons, with caveats",
+    "unfit": "not fit to measure",
+}
+
+
+@app.command()
+def doctor(
+    profile: Annotated[str, typer.Option(help="Judge the machine by what this profile asks for.")] = "cpu-1",
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Set what the profile asks of the machine, until --restore.")
+    ] = False,
+    restore: Annotated[bool, typer.Option("--restore", help="Put back everything that --apply set.")] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long to watch the cores.")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs to read.")] = False,
+    state_file: Annotated[Path | None, typer.Option(help="Where the values to go back to are kept.")] = None,
+    root: Annotated[Path, typer.Option(hidden=True, help="Where the kernel's files about the machine are.")] = Path(
+        "/"
+    ),
+) -> None:
+    """Is this machine fit to measure, what is in the way, and what mends it.
+
+    Exit code 1 where it is not fit, or something could not be set or put back.
+    """
+    from paretoboard_runners.controls import restore as machine_settings
+
+    if apply and restore:
+        raise typer.BadParameter("--apply and --restore exclude each other")
+    kept = state_file or machine_settings.default_state_file()
+    chosen = profiles.load(profile, locations.profiles_folder())
+    if restore:
+        raise typer.Exit(_told(machine_settings.restore(kept), "put back", as_json))
+    if apply:
+        raise typer.Exit(_told(_applied(chosen, kept, root), "set", as_json))
+    raise typer.Exit(_examined(chosen, machine_settings.pending(kept), seconds, root, as_json))
+
+
+def _applied(profile: HardwareProfile, state_file: Path, root: Path) -> list[Outcome]:
+    from paretoboard_runners import controls
+    from paretoboard_runners.controls import restore as machine_settings
+
+    setting = controls.Setting(profile=profile, cores=controls.choose_cores(profile), root=root)
+    changes, refused = machine_settings.plan(setting)
+    return [*machine_settings.apply(changes, state_file), *refused]
+
+
+def _told(outcomes: Sequence[Outcome], done: str, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps([dataclasses.asdict(outcome) for outcome in outcomes], indent=2))
+    for outcome in () if as_json else outcomes:
+        what = f"{outcome.control} {outcome.value}" + (f"  {outcome.target}" if outcome.target else "")
+        print(f"not {done}: {what}: {outcome.error}" if outcome.error else f"{done}: {what}")
+    if not outcomes and not as_json:
+        print(f"nothing to be {done}")
+    if done == "set" and any(not outcome.error for outcome in outcomes):
+        print("paretoboard doctor --restore puts it back", file=sys.stderr)
+    # What the machine does not have is told and is no failure of setting it; a refused write is one.
+    return 1 if any(outcome.error and outcome.target for outcome in outcomes) else 0
+
+
+def _examined(profile: HardwareProfile, pending: Sequence[Change], seconds: float, root: Path, as_json: bool) -> int:
+    from paretoboard_runners.controls import fitness
+
+    diagnosis = fitness.diagnose(profile, seconds=seconds, root=root)
+    if as_json:
+        print(json.dumps(_as_json(diagnosis, pending), indent=2))
+    else:
+        _show(diagnosis, pending)
+    return 1 if diagnosis.level == "unfit" else 0
+
+
+def _as_json(diagnosis: Diagnosis, pending: Sequence[Change]) -> dict[str, Any]:
+    return {
+        "level": diagnosis.level,
+        **dataclasses.asdict(diagnosis),
+        "pending_restore": [dataclasses.asdict(change) for change in pending],
+    }
+
+
+def _show(diagnosis: Diagnosis, pending: Sequence[Change]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, emoji=False, markup=False)
+    style = _MARKS[diagnosis.level][1]
+    cores = ", ".join(map(str, diagnosis.cores))
+    console.print(f"Profile {diagnosis.profile}, core {cores}: {_VERDICTS[diagnosis.level]}", style=f"bold {style}")
+    if pending:
+        what = ", ".join(dict.fromkeys(change.control for change in pending))
+        console.print(f"Still set by an earlier --apply: {what}. Put back with: paretoboard doctor --restore")
+    console.print(_table(diagnosis.findings))
+    _show_mends(console, [finding for finding in diagnosis.findings if finding.level != "good"])
+
+
+def _table(findings: Sequence[Finding]) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("", "what", "found"):
+        table.add_column(name, overflow="fold")
+    for finding in findings:
+        mark, style = _MARKS[finding.level]
+        table.add_row(Text(mark, style=style), finding.name, Text(finding.found))
+    return table
+
+
+def _show_mends(console: Console, findings: Sequence[Finding]) -> None:
+    if not findings:
+        return
+    console.print("In the way, and what mends it", style="bold")
+    for finding in findings:
+        console.print(f"  {finding.name}: {finding.why}", soft_wrap=True)
+        if finding.mend:
+            console.print(f"      {finding.mend}", soft_wrap=True)
+    console.print("\nparetoboard doctor --apply sets what it may, as root; --restore puts it back.")

@@ -1,0 +1,347 @@
+"""Controls of the machine and the GPU: set, looked at, and put back, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes.nvml import Device, FakeNvml
+from paretoboard.errors import StoreError
+from paretoboard.records import ControlState
+from paretoboard.spec import HardwareProfile
+from paretoboard_runners import controls, nvml
+from paretoboard_runners.controls import restore
+from paretoboard_runners.controls.base import AS_IS, NotHeldError, Setting
+from paretoboard_runners.controls.catalogue import CATALOGUE
+
+WANTED = {"governor": "performance", "boost": "off", "smt": "off", "perf_event_rate": 1}
+PROFILE = HardwareProfile(name="still", title="A machine held still", cores=2, settings=WANTED)
+CPU = "sys/devices/system/cpu"
+
+
+def machine_tree(root: Path, *, intel: bool = False) -> Path:
+    """Files of a machine with four logical CPUs on two cores, in the kernel's layout, as they are at start-up."""
+    files = {
+        f"{CPU}/smt/control": "on\n",
+        f"{CPU}/isolated": "\n",
+        "proc/sys/kernel/perf_event_max_sample_rate": "100000\n",
+        "proc/swaps": "Filename\tType\tSize\tUsed\tPriority\n",
+        f"{CPU}/intel_pstate/no_turbo" if intel else f"{CPU}/cpufreq/boost": "0\n" if intel else "1\n",
+    }
+    for cpu in range(4):
+        files[f"{CPU}/cpu{cpu}/cpufreq/scaling_governor"] = "powersave\n" if cpu else "schedutil\n"
+        files[f"{CPU}/cpu{cpu}/topology/thread_siblings_list"] = f"{cpu % 2},{cpu % 2 + 2}\n"
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def contents(root: Path) -> dict[str, str]:
+    """What a kernel would say: without the line ends that only reading shows."""
+    return {str(path.relative_to(root)): path.read_text().strip() for path in root.rglob("*") if path.is_file()}
+
+
+def setting(root: Path, profile: HardwareProfile = PROFILE, fake: FakeNvml | None = None) -> Setting:
+    opener = nvml.opened if fake is None else lambda: nvml.opened(fake)
+    return Setting(profile=profile, cores=(0, 1), root=root, open_nvml=opener)
+
+
+def observe(name: str, where: Setting) -> str | None:
+    return CATALOGUE[name](setting=where).observe(os.getpid())
+
+
+def test_the_machine_is_held_and_put_back(tmp_path: Path) -> None:
+    root, state_file = machine_tree(tmp_path / "machine"), tmp_path / "run" / "controls.json"
+    before, where = contents(root), setting(root)
+    changes, refused = restore.plan(where)
+    assert refused == []
+    assert all(outcome.error == "" for outcome in restore.apply(changes, state_file))
+    assert (root / CPU / "cpu0/cpufreq/scaling_governor").read_text() == "performance"
+    assert (root / CPU / "cpu1/cpufreq/scaling_governor").read_text() == "performance"
+    assert (root / CPU / "cpu2/cpufreq/scaling_governor").read_text() == "powersave\n"  # not a chosen core
+    assert (root / CPU / "cpufreq/boost").read_text() == "0"
+    assert (root / CPU / "smt/control").read_text() == "off"
+    assert observe("governor", where) == "performance"
+    assert observe("boost", where) == "off"
+    assert observe("perf_event_rate", where) == "1"
+    assert all(outcome.error == "" for outcome in restore.restore(state_file))
+    assert contents(root) == before
+    assert not state_file.exists()
+
+
+def test_intels_own_switch_has_the_opposite_sense(tmp_path: Path) -> None:
+    root = machine_tree(tmp_path / "machine", intel=True)
+    where = setting(root)
+    assert observe("boost", where) == "on"
+    restore.apply(restore.plan(where)[0], tmp_path / "controls.json")
+    assert (root / CPU / "intel_pstate/no_turbo").read_text() == "1"
+    assert observe("boost", where) == "off"
+
+
+def test_what_is_already_so_is_not_changed(tmp_path: Path) -> None:
+    root = machine_tree(tmp_path / "machine")
+    state_file = tmp_path / "controls.json"
+    restore.apply(restore.plan(setting(root))[0], state_file)
+    assert restore.plan(setting(root)) == ([], [])
+
+
+def test_values_to_go_back_to_are_on_disk_before_the_first_change(tmp_path: Path) -> None:
+    """The folder of the state file can't be made: nothing may be changed."""
+    root = machine_tree(tmp_path / "machine")
+    before = contents(root)
+    (tmp_path / "blocked").write_text("a file where a folder is needed")
+    with pytest.raises(OSError, match="blocked"):
+        restore.apply(restore.plan(setting(root))[0], tmp_path / "blocked" / "controls.json")
+    assert contents(root) == before
+
+
+def test_applying_twice_keeps_the_values_from_before_the_first_time(tmp_path: Path) -> None:
+    root, state_file = machine_tree(tmp_path / "machine"), tmp_path / "controls.json"
+    before = contents(root)
+    restore.apply(restore.plan(setting(root))[0], state_file)
+    other = replace(PROFILE, settings={"governor": "userspace", "boost": "on"})
+    restore.apply(restore.plan(setting(root, other))[0], state_file)
+    assert (root / CPU / "cpu0/cpufreq/scaling_governor").read_text() == "userspace"
+    restore.restore(state_file)
+    assert contents(root) == before
+
+
+def test_a_change_that_is_refused_is_told_and_the_others_are_made(tmp_path: Path) -> None:
+    root, state_file = machine_tree(tmp_path / "machine"), tmp_path / "controls.json"
+    changes, _ = restore.plan(setting(root))
+    (root / CPU / "smt/control").unlink()
+    outcomes = restore.apply(changes, state_file)
+    assert [outcome.control for outcome in outcomes if outcome.error] == ["smt"]
+    assert "No such file" in next(outcome.error for outcome in outcomes if outcome.error)
+    assert not (root / CPU / "smt/control").exists()
+    assert "smt" not in {change.control for change in restore.pending(state_file)}
+    assert (root / CPU / "cpufreq/boost").read_text() == "0"
+
+
+def test_what_can_not_be_put_back_stays_pending(tmp_path: Path) -> None:
+    root, state_file = machine_tree(tmp_path / "machine"), tmp_path / "controls.json"
+    restore.apply(restore.plan(setting(root))[0], state_file)
+    (root / CPU / "smt/control").unlink()
+    restore.restore(state_file)
+    assert [change.control for change in restore.pending(state_file)] == ["smt"]
+    (root / CPU / "smt/control").write_text("off")
+    restore.restore(state_file)
+    assert (root / CPU / "smt/control").read_text() == "on"
+    assert restore.pending(state_file) == ()
+
+
+def test_a_restart_of_the_machine_leaves_nothing_to_put_back(tmp_path: Path) -> None:
+    root, state_file = machine_tree(tmp_path / "machine"), tmp_path / "controls.json"
+    restore.apply(restore.plan(setting(root))[0], state_file)
+    content = json.loads(state_file.read_text())
+    state_file.write_text(json.dumps({**content, "boot": "another one"}))
+    assert restore.pending(state_file) == ()
+    changed = contents(root)
+    restore.restore(state_file)
+    assert contents(root) == changed
+    assert not state_file.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 99, "boot": "", "changes": []}'])
+def test_a_damaged_state_file_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:
+    state_file = tmp_path / "controls.json"
+    state_file.write_text(text)
+    with pytest.raises(StoreError, match=r"controls\.json: "):
+        restore.pending(state_file)
+
+
+def test_the_machine_is_put_back_when_a_run_fails(tmp_path: Path) -> None:
+    root, state_file = machine_tree(tmp_path / "machine"), tmp_path / "controls.json"
+    before = contents(root)
+
+    def fail() -> None:
+        with restore.held(setting(root), state_file) as outcomes:
+            assert outcomes
+            assert contents(root) != before
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert contents(root) == before
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from paretoboard.spec import HardwareProfile
+from paretoboard_runners.controls import restore
+from paretoboard_runners.controls.base import Setting
+
+root, state_file = Path(sys.argv[1]), Path(sys.argv[2])
+settings = {"governor": "performance", "boost": "off", "smt": "off", "perf_event_rate": 1}
+profile = HardwareProfile(name="still", title="", cores=2, settings=settings)
+where = Setting(profile=profile, cores=(0, 1), root=root)
+print("ready", flush=True)
+while True:
+    with restore.held(where, state_file):
+        pass
+"""
+
+
+def test_kill_at_any_moment_leaves_a_machine_that_can_be_put_back(tmp_path: Path) -> None:
+    root, state_file = machine_tree(tmp_path / "machine"), tmp_path / "run" / "controls.json"
+    before = contents(root)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    rng, left_changed = random.Random(0), 0
+    for _ in range(20):
+        command = [sys.executable, "-c", HOLDER, str(root), str(state_file)]
+        holder = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"ready\n"
+        time.sleep(rng.uniform(0.0, 0.03))
+        holder.send_signal(signal.SIGKILL)
+        holder.communicate()
+        left_changed += contents(root) != before
+        restore.restore(state_file)
+        assert contents(root) == before
+        assert restore.pending(state_file) == ()
+    assert left_changed > 0  # else the kills came at harmless moments only, and nothing was tested
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [("swap", "off", "swapoff -a"), ("isolated_cores", "on", "isolcpus=")],
+)
+def test_what_only_the_owner_can_change_says_how(tmp_path: Path, name: str, value: str, reason: str) -> None:
+    root = machine_tree(tmp_path)
+    (root / "proc/swaps").write_text("Filename\tType\n/dev/sda2  partition\t8388604\t0\t-2\n")
+    control = CATALOGUE[name](setting=setting(root))
+    with pytest.raises(NotHeldError, match=reason):
+        control.changes(value)
+
+
+def test_swap_isolation_and_siblings_are_read_from_the_kernels_files(tmp_path: Path) -> None:
+    root = machine_tree(tmp_path)
+    where = setting(root)
+    assert [observe(name, where) for name in ("swap", "isolated_cores", "smt")] == ["off", "off", "on"]
+    (root / "proc/swaps").write_text("Filename\tType\n/dev/sda2  partition\t8388604\t0\t-2\n")
+    (root / CPU / "isolated").write_text("0-1\n")
+    for cpu in range(2):
+        (root / CPU / f"cpu{cpu}/topology/thread_siblings_list").write_text(f"{cpu}\n")
+    assert [observe(name, where) for name in ("swap", "isolated_cores", "smt")] == ["on", "on", "off"]
+
+
+def test_a_machine_without_a_say_over_its_clock_is_not_held_and_says_why(tmp_path: Path) -> None:
+    states = controls.observe_process(os.getpid(), PROFILE, (0,), root=tmp_path)
+    governor = next(state for state in states if state.name == "governor")
+    assert not governor.held
+    assert "no cpufreq" in governor.applied
+
+
+def test_a_lower_rate_than_asked_for_holds(tmp_path: Path) -> None:
+    root = machine_tree(tmp_path)
+    control = CATALOGUE["perf_event_rate"](setting=setting(root))
+    assert control.holds("100", "1")
+    assert not control.holds("100", "100000")
+
+
+GPU_SETTINGS = {
+    "gpu_persistence": "on",
+    "gpu_clock": 1410,
+    "gpu_memory_clock": "max",
+    "gpu_power_limit": 500,
+    "gpu_ecc": "on",
+    "gpu_mig": "off",
+    "gpu_throttling": "none",
+    "gpu_foreign_processes": "none",
+}
+GPU_PROFILE = HardwareProfile(name="gpu", title="A GPU held still", device="cuda", settings=GPU_SETTINGS)
+
+
+def gpu_states(fake: FakeNvml, pid: int, profile: HardwareProfile = GPU_PROFILE) -> dict[str, ControlState]:
+    seen = controls.observe_process(pid, profile, (0,), open_nvml=lambda: nvml.opened(fake))
+    return {state.name: state for state in seen if state.name.startswith("gpu_")}
+
+
+def test_a_gpu_is_held_and_put_back(tmp_path: Path) -> None:
+    fake, state_file = FakeNvml(), tmp_path / "controls.json"
+    where = setting(tmp_path, GPU_PROFILE, fake)
+    assert not gpu_states(fake, 1)["gpu_clock"].held
+    changes, refused = restore.plan(where)
+    assert refused == []
+    restore.apply(changes, state_file, where.open_nvml)
+    device = fake.devices[0]
+    assert (device.locked_sm, device.locked_memory) == ((1410, 1410), (2619, 2619))
+    assert (device.power_limit, device.persistence) == (500_000, 1)
+    states = gpu_states(fake, 1)
+    assert all(state.held for state in states.values()), states
+    assert states["gpu_clock"].observed == "1410 MHz"
+    restore.restore(state_file, where.open_nvml)
+    assert (device.locked_sm, device.locked_memory) == (None, None)
+    assert (device.power_limit, device.persistence) == (700_000, 0)
+    assert fake.devices[1] == Device(uuid="GPU-bbbb")
+
+
+def test_a_gpu_that_may_not_be_changed_says_so_and_has_nothing_pending(tmp_path: Path) -> None:
+    fake, state_file = FakeNvml(root=False), tmp_path / "controls.json"
+    where = setting(tmp_path, GPU_PROFILE, fake)
+    outcomes = restore.apply(restore.plan(where)[0], state_file, where.open_nvml)
+    assert {outcome.error for outcome in outcomes} == {"only root may change it"}
+    assert restore.pending(state_file) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("gpu_clock", 1400, "1400 MHz is not offered; the nearest is 1410 MHz"),
+        ("gpu_power_limit", 900, "900 W is outside of 200 to 700 W"),
+        ("gpu_ecc", "off", "this can only be looked at"),
+    ],
+)
+def test_what_a_gpu_can_not_be_held_to_says_what_it_can(tmp_path: Path, name: str, value: object, message: str) -> None:
+    profile = replace(GPU_PROFILE, settings={name: value})
+    changes, refused = restore.plan(setting(tmp_path, profile, FakeNvml()))
+    assert changes == []
+    assert [(outcome.control, outcome.error) for outcome in refused] == [(name, message)]
+
+
+def test_throttling_foreign_processes_ecc_and_mig_are_seen() -> None:
+    device = Device(uuid="GPU-busy", reasons=0x1 | 0x4 | 0x20, processes=[41, 42], ecc=0, mig=1)
+    states = gpu_states(FakeNvml([device]), 42)
+    assert states["gpu_throttling"].observed == "power cap, thermal (software)"
+    assert states["gpu_foreign_processes"].observed == "41"
+    assert (states["gpu_ecc"].observed, states["gpu_mig"].observed) == ("off", "on")
+    assert not any(states[name].held for name in ("gpu_throttling", "gpu_foreign_processes", "gpu_ecc", "gpu_mig"))
+
+
+def test_a_machine_without_a_gpu_holds_none_of_its_controls_and_says_why() -> None:
+    states = gpu_states(FakeNvml(driver=False), 1)
+    assert not any(state.held for state in states.values())
+    assert all("Driver Not Loaded" in state.observed for state in states.values())
+
+
+def test_a_cpu_profile_asks_nothing_of_a_gpu() -> None:
+    assert gpu_states(FakeNvml(), 1, PROFILE) == {}
+
+
+def real_gpu() -> Any:
+    try:
+        with nvml.opened() as library:
+            return library.gpus[0].uuid
+    except nvml.NvmlError as error:
+        pytest.skip(f"no NVIDIA device here: {error}")
+
+
+def test_a_real_gpu_can_be_looked_at() -> None:
+    real_gpu()
+    profile = replace(GPU_PROFILE, settings=dict.fromkeys(GPU_SETTINGS, AS_IS))
+    states = controls.observe_process(os.getpid(), profile, (0,))
+    clock = next(state for state in states if state.name == "gpu_clock")
+    assert clock.observed.endswith(" MHz")
