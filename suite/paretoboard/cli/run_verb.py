@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from paretoboard import taskfile
 from paretoboard.cli import options
-from paretoboard.errors import InputError
-from paretoboard.plan import RunSpec, expand
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from paretoboard.plan import RunSpec
     from paretoboard.records import RunRecord
     from paretoboard_runners.local import Progress
     from paretoboard_runners.session import Observer, Summary
@@ -43,10 +41,7 @@ def run(
     same command goes on.
     """
     budget_s = None if budget is None else options.seconds(budget)
-    specs = taskfile.load_all(tasks)
-    runs = list(expand(specs, profiles=profile, recipes=only, seeds=options.parse_seeds(seeds)))
-    if not runs:
-        raise InputError("no run is left: --profile, --only and --seeds leave nothing of the plan")
+    runs = options.chosen_runs(tasks, profile=profile, only=only, seeds=seeds)
     summary = _measure(runs, options.results_folder(results), options.data_root_folder(data_root), fresh, retry, budget_s)
     _say(_sentence(summary))
     raise typer.Exit(1 if summary.not_ok else 0)
