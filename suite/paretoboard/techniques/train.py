@@ -1,0 +1,69 @@
+"""Training a model further."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt
+
+from paretoboard.spec import TrainSettings
+from paretoboard.techniques import Applied, Technique
+from paretoboard.techniques.forms import own_float32_module
+
+if TYPE_CHECKING:
+    from paretoboard.artifact import Candidate
+    from paretoboard.techniques import Workbench
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finetune(Technique):
+    """Train on the task's training images; weights that pruning set to zero stay zero."""
+
+    source = "Han et al. 2015, arXiv:1506.02626, section 3.3: retraining what pruning left"
+    takes = ("torch",)
+    needs = ("train",)
+
+    epochs: Annotated[int, Ge(1)]
+    lr: Annotated[float, Gt(0)] = 0.01
+    batch: Annotated[int, Ge(1)] = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    schedule: Literal["constant", "cosine", "onecycle"] = "cosine"
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    weight_decay: Annotated[float, Ge(0)] = 5e-4
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    augment: tuple[str, ...] | None = None  # None: as the model was first trained; nothing if that is not known
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def apply(self, candidate: Candidate, bench: Workbench) -> Applied:
+        """Train; an interrupted training is taken up where its last epoch ended.
+
+        Raises:
+            NotApplicableError: for an ONNX graph, and for weights of fewer than 32 bits.
+            DivergedError: for a loss that is not finite.
+            UnknownNameError: for an augmentation that training.AUGMENTATIONS does not know.
+        """
+        from paretoboard.training import train
+
+        module = own_float32_module(candidate, "train.finetune").requires_grad_(True)
+        result = train(
+            module,
+            bench.train_images(),
+            self._settings(bench.train_settings),
+            preprocess=bench.preprocess,
+            seed=bench.seed,
+            checkpoint=bench.scratch / "finetune.pt",
+            keep_zeros=True,
+            progress=bench.progress,
+        )
+        note = f"training loss {result.losses[0]:.3f} in the first epoch, {result.losses[-1]:.3f} in the last"
+        return Applied(
+            candidate=dataclasses.replace(candidate, module=module), images_seen=result.images_seen, notes=(note,)
+        )
+
+    def _settings(self, first: TrainSettings | None) -> TrainSettings:
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.augment is None:
+            own["augment"] = first.augment if first else ()
+        return TrainSettings(**own)
