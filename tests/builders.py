@@ -119,9 +119,7 @@ def predictions(accuracy: float = 0.95, images: int = 360, seed: int = 0) -> Pre
     )
 
 
-def calls(
-    latency_s: float = 1e-3, batches: tuple[int, ...] = (1, 32), count: int = 40, seed: int = 0
-) -> Calls:
+def calls(latency_s: float = 1e-3, batches: tuple[int, ...] = (1, 32), count: int = 40, seed: int = 0) -> Calls:
     """Timed calls of both arms, two launches of two windows for each batch."""
     rng = np.random.default_rng(seed)
     batch = np.repeat(batches, count)

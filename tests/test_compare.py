@@ -6,11 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from builders import failed_record, predictions, run_record
-from paretoboard.compare import correct, images_to_resolve, paired_interval, quality_change
+from paretoboard.compare import correct, images_to_resolve, quality_change, under_holm
 from paretoboard.records import Predictions
 
 
@@ -21,9 +19,7 @@ def pair(gained: int, lost: int, images: int):
     theirs[:gained] = 1
     ours[gained : gained + lost] = 1
     found = [
-        Predictions(
-            labels=labels, top_classes=best[:, None], top_scores=np.ones((images, 1), dtype=np.float32)
-        )
+        Predictions(labels=labels, top_classes=best[:, None], top_scores=np.ones((images, 1), dtype=np.float32))
         for best in (ours, theirs)
     ]
     return run_record("ort-int8", predictions=found[0]), run_record(predictions=found[1])
@@ -63,42 +59,14 @@ def test_top5_counts_an_image_as_right_when_any_guess_is():
     assert correct(record, "top5").all()
 
 
-def test_without_an_image_that_tells_the_two_apart_the_interval_still_has_its_width():
-    z2 = 3.841459
-    for n in (14, 360, 10_000):  # here the score equation has a closed solution
-        assert paired_interval(0, 0, n) == pytest.approx((-z2 / (n + z2), z2 / (n + z2)), rel=1e-6)
-
-
-@pytest.mark.parametrize(("gained", "lost", "n"), [(4, 6, 360), (1, 0, 14), (30, 5, 2000), (0, 9, 50)])
-def test_the_ends_of_the_interval_are_where_the_score_test_just_rejects(gained, lost, n):
-    for end in paired_interval(gained, lost, n):
-        # The likeliest share of lost images under that difference, by search instead of by formula.
-        shares = np.linspace(max(-end, 0) + 1e-9, (1 - abs(end)) / 2 + max(-end, 0) - 1e-9, 2_000_001)
-        rest = n - gained - lost
-        likelihood = gained * np.log(shares + end) + rest * np.log(1 - end - 2 * shares)
-        likelihood += lost * np.log(shares)
-        share = shares[np.argmax(likelihood)]
-        z = (gained - lost - n * end) / math.sqrt(n * (2 * share + end - end**2))
-        assert abs(z) == pytest.approx(1.959964, abs=1e-3)
-
-
-@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 2000))
-def test_intervals_hold_the_estimate_and_mirror_when_the_two_change_places(gained, lost, rest):
-    n = max(gained + lost + rest, 1)
-    low, high = paired_interval(gained, lost, n)
-    assert -1 <= low <= (gained - lost) / n <= high <= 1
-    assert paired_interval(lost, gained, n) == pytest.approx((-high, -low), abs=1e-9)
-
-
-def test_the_interval_holds_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(3)
-    only_ours, only_theirs, n, draws = 0.04, 0.02, 400, 2000
-    counts = rng.multinomial(n, [only_ours, only_theirs, 1 - only_ours - only_theirs], size=draws)
-    held = sum(
-        low <= only_ours - only_theirs <= high
-        for low, high in (paired_interval(g, l_, n) for g, l_, _ in counts)
-    )
-    assert held / draws == pytest.approx(0.95, abs=0.015)
+def test_a_difference_that_stands_alone_may_not_stand_among_ten():
+    change = quality_change(*pair(gained=3, lost=14, images=360))
+    others = [quality_change(*pair(gained=5, lost=5, images=360)) for _ in range(9)]
+    assert change.verdict == "worse"
+    alone, *_ = under_holm([change])
+    among, *_ = under_holm([change, *others])
+    assert (alone.verdict, among.verdict) == ("worse", "undecided")
+    assert among.reason == "alone it would be worse, but not as one of 10 comparisons"
 
 
 def test_the_images_asked_for_do_resolve_the_difference():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy import stats as scipy_stats
-from scipy.optimize import brentq
 
+from paretoboard import stats
 from paretoboard.records import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from paretoboard.records import RunRecord
@@ -53,16 +56,16 @@ def quality_change(record: RunRecord, other: RunRecord, metric: str = "top1") ->
         return None
     n = len(ours)
     gained, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
-    p_value = float(scipy_stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-    low, high = paired_interval(gained, lost, n)
-    verdict = _verdict(low, high, p_value)
+    p_value = stats.mcnemar_exact(gained, lost)
+    interval = stats.paired_difference_interval(gained, lost, n, CONFIDENCE)
+    verdict = _verdict(interval, p_value)
     return Change(
         metric=metric,
         recipe=record.recipe,
         against=other.recipe,
         difference=(gained - lost) / n,
-        low=low,
-        high=high,
+        low=interval.low,
+        high=interval.high,
         n=n,
         gained=gained,
         lost=lost,
@@ -72,31 +75,19 @@ def quality_change(record: RunRecord, other: RunRecord, metric: str = "top1") ->
     )
 
 
+def under_holm(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """The same changes, with only those verdicts left that stand among this many comparisons."""
+    adjusted = stats.holm([change.p_value for change in changes])
+    return tuple(_corrected(change, p, len(changes)) for change, p in zip(changes, adjusted, strict=True))
+
+
 def correct(record: RunRecord, metric: str = "top1") -> NDArray[np.bool_] | None:
     """Whether `record` got each image right, (images,); None where that was not kept or not asked."""
     if record.predictions is None or metric not in _GUESSES or not len(record.predictions.labels):
         return None
     found = record.predictions
     hits: NDArray[np.bool_] = found.top_classes[:, : _GUESSES[metric]] == found.labels[:, None]
-    return np.any(hits, axis=1)
-
-
-def paired_interval(gained: int, lost: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Interval of the difference of two proportions on the same `n` images.
-
-    It has a width even where no image tells the two apart.
-    Source: Tango 1998, Statistics in Medicine 17(8), 891-908, the score interval.
-    """
-    z = float(scipy_stats.norm.ppf((1 + confidence) / 2))
-    estimate = (gained - lost) / n
-    # The score falls from one end to the other; at the ends themselves it is not defined.
-    edge = 1 - 1e-12
-    low, high = -1.0, 1.0
-    if estimate > -edge:
-        low = float(brentq(lambda d: _score(gained, lost, n, d) - z, -edge, estimate))
-    if estimate < edge:
-        high = float(brentq(lambda d: _score(gained, lost, n, d) + z, estimate, edge))
-    return low, high
+    return np.asarray(hits.any(axis=1))
 
 
 def images_to_resolve(difference: float, discordant: float) -> int:
@@ -113,24 +104,17 @@ def images_to_resolve(difference: float, discordant: float) -> int:
     return math.ceil((needed / difference) ** 2)
 
 
-def _score(gained: int, lost: int, n: int, difference: float) -> float:
-    """Standardised distance of what was seen from a true `difference`."""
-    # The likeliest share of images that only the other gets right, if the difference were true.
-    a = 2 * n
-    b = -gained - lost + (2 * n - gained + lost) * difference
-    c = -lost * difference * (1 - difference)
-    share = max((math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a), 0.0)
-    variance = n * max(2 * share + difference * (1 - difference), 0.0)
-    distance = gained - lost - n * difference
-    if distance == 0 or variance == 0:
-        return math.copysign(math.inf, distance) if distance else 0.0
-    return distance / math.sqrt(variance)
+def _verdict(interval: stats.Interval, p_value: float) -> Verdict:
+    if p_value < 1 - CONFIDENCE and 0 not in interval:
+        return "better" if interval.low > 0 else "worse"
+    return "same" if max(-interval.low, interval.high) < SAME_WITHIN else "undecided"
 
 
-def _verdict(low: float, high: float, p_value: float) -> Verdict:
-    if p_value < 1 - CONFIDENCE and not low <= 0 <= high:
-        return "better" if low > 0 else "worse"
-    return "same" if max(-low, high) < SAME_WITHIN else "undecided"
+def _corrected(change: Change, adjusted: float, comparisons: int) -> Change:
+    if change.verdict not in ("better", "worse") or adjusted < 1 - CONFIDENCE:
+        return change
+    reason = f"alone it would be {change.verdict}, but not as one of {comparisons} comparisons"
+    return dataclasses.replace(change, verdict="undecided", reason=reason)
 
 
 def _reason(gained: int, lost: int, n: int) -> str:

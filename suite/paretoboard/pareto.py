@@ -48,9 +48,7 @@ def layers(quality: ArrayLike, cost: ArrayLike) -> NDArray[np.int64]:
     return found
 
 
-def front_probability(
-    quality_draws: NDArray[np.float64], cost_draws: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def front_probability(quality_draws: NDArray[np.float64], cost_draws: NDArray[np.float64]) -> NDArray[np.float64]:
     """How often each point is on the front when the measurement is drawn again.
 
     Args:

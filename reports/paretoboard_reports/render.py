@@ -1,0 +1,89 @@
+"""A page as HTML: one file that needs no network, no script and no other file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from paretoboard_reports import svg
+from paretoboard_reports.view import signed
+
+if TYPE_CHECKING:
+    from paretoboard_reports.view import Figure, Page
+
+INDEX: Final = "index.html"
+_STYLE: Final = Path(__file__).parent / "static" / "board.css"
+
+FAMILIES: Final = {
+    "baseline": "baseline",
+    "runtime": "another runtime",
+    "quantize": "quantization",
+    "prune": "pruning",
+    "train": "training",
+    "combined": "combined",
+}
+GLYPHS: Final = {"front": "●", "tied": "○", "dominated": "·", "none": "–"}
+VERDICT_GLYPHS: Final = {"better": "▲", "worse": "▼", "same": "=", "undecided": "?"}
+
+
+def render(page: Page) -> str:
+    """The page as HTML; the same page gives the same bytes."""
+    return _environment().get_template("index.html.j2").render(page=page)
+
+
+def write(page: Page, folder: Path) -> Path:
+    """Render into `folder`, which is made where it is missing.
+
+    A reader never sees half a page: it is written beside and moved into place.
+    Returns: the page's file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / INDEX
+    handle, name = tempfile.mkstemp(dir=folder, prefix=f".{INDEX}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(render(page))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("paretoboard_reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["signed"] = signed
+    environment.globals.update(
+        families=FAMILIES,
+        glyphs=GLYPHS,
+        verdict_glyphs=VERDICT_GLYPHS,
+        marker=_marker,
+        plot=_plot,
+        # Our own file, without a value from outside.
+        style=Markup(_STYLE.read_text(encoding="utf-8")),  # noqa: S704
+    )
+    return environment
+
+
+def _marker(family: str, standing: str) -> Markup:
+    # Built as a tree, which escapes every text and attribute.
+    return Markup(svg.marker(family, standing))  # noqa: S704
+
+
+def _plot(figure: Figure, name: str, size: svg.Size) -> Markup:
+    return Markup(svg.pareto_plot(figure, name, size))  # noqa: S704

@@ -1,0 +1,22 @@
+"""Records -> what a page says. Arithmetic only: no HTML, no files, no clock."""
+
+from __future__ import annotations
+
+from paretoboard_reports.view.boards import ALLOWED_LOSS, page
+from paretoboard_reports.view.model import Board, Details, Effect, Figure, Page, Place, Point, Row
+from paretoboard_reports.view.numbers import Quantity, signed
+
+__all__ = [
+    "ALLOWED_LOSS",
+    "Board",
+    "Details",
+    "Effect",
+    "Figure",
+    "Page",
+    "Place",
+    "Point",
+    "Quantity",
+    "Row",
+    "page",
+    "signed",
+]

@@ -1,0 +1,173 @@
+"""What a row folds out to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from paretoboard.metrics import METRICS
+from paretoboard_reports.view.effects import speed_effects
+from paretoboard_reports.view.model import ClassLine, Confusion, Details, Line, Step
+from paretoboard_reports.view.numbers import Scale, quantity, significant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from paretoboard.records import RunRecord
+    from paretoboard_reports.view.model import Effect
+    from paretoboard_reports.view.select import Cell
+
+# A table of confusions with more classes than this is not read by anybody.
+MOST_CLASSES: Final = 20
+_LABELS: Final = {
+    "top1": "Top-1",
+    "top5": "Top-5",
+    "f1": "F1",
+    "macs": "MACs",
+    "latency_p90": "Latency p90",
+    "latency_p99": "Latency p99",
+    "first_inference": "First inference",
+    "load": "Load time",
+    "nonzero_parameters": "Non-zero parameters",
+}
+
+
+def metric_label(name: str) -> str:
+    """A metric's name as a heading."""
+    return _LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def details(cell: Cell, quality_metric: str, quality_effect: Effect | None) -> Details:
+    """The latest run of a cell in full, and one line for every seed."""
+    record = cell.latest
+    effects = speed_effects(record)
+    if quality_effect is not None:
+        effects = ((f"{metric_label(quality_metric)} against the baseline", quality_effect), *effects)
+    return Details(
+        steps=tuple(_step(step) for step in record.steps),
+        lines=tuple(_lines(record)),
+        effects=effects,
+        classes=_classes(record),
+        confusion=_confusion(record),
+        controls=record.controls,
+        machine=_machine(record),
+        identity=_identity(record),
+        notes=record.notes,
+        seeds=tuple((run.seed, _seed_text(run, quality_metric)) for run in cell.records),
+        log_tail=record.log_tail if record.status != "ok" else "",
+    )
+
+
+def steps_in_words(steps: Iterable[Any]) -> str:
+    """A recipe in one line: "quantize.static(per_channel=true) → run.onnxruntime"."""
+    words = []
+    for step in steps:
+        found = _step(step)
+        given = ", ".join(f"{key}={value}" for key, value in found.parameters)
+        words.append(f"{found.name}({given})" if given else found.name)
+    return " → ".join(words) or "the model as it is"
+
+
+def _step(step: Any) -> Step:
+    parameters = tuple((str(key), _plain(value)) for key, value in sorted(step["parameters"].items()))
+    return Step(name=str(step["name"]), version=int(step["version"]), parameters=parameters)
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _lines(record: RunRecord) -> Iterable[Line]:
+    order = {name: place for place, name in enumerate(METRICS)}
+    values = [value for value in record.metrics if not value.scope.startswith("class=")]
+    for value in sorted(values, key=lambda v: (order.get(v.name, len(order)), _scope_order(v.scope))):
+        known = METRICS.get(value.name)
+        yield Line(
+            label=metric_label(value.name),
+            summary=known.summary if known else "",
+            scope=value.scope.replace("=", " "),
+            quantity=quantity(
+                value, Scale(source_unit="count", unit="", factor=1.0) if value.unit == "count" else None
+            ),
+        )
+
+
+def _scope_order(scope: str) -> tuple[str, int]:
+    name, _, number = scope.partition("=")
+    return name, int(number) if number.isdigit() else 0
+
+
+def _classes(record: RunRecord) -> tuple[ClassLine, ...]:
+    indices = sorted({_scope_order(v.scope)[1] for v in record.metrics if v.scope.startswith("class=")})
+    found = []
+    for index in indices[:MOST_CLASSES]:
+        values = [record.metric(name, f"class={index}") for name in ("precision", "recall", "f1")]
+        shown = [significant(100 * value.value) if value else "–" for value in values]
+        images = int((record.predictions.labels == index).sum()) if record.predictions is not None else 0
+        found.append(ClassLine(index=index, images=images, precision=shown[0], recall=shown[1], f1=shown[2]))
+    return tuple(found)
+
+
+def _confusion(record: RunRecord) -> Confusion | None:
+    if record.predictions is None or not len(record.predictions.labels):
+        return None
+    labels, best = record.predictions.labels, record.predictions.top_classes[:, 0]
+    classes = int(max(labels.max(), best.max())) + 1
+    if classes > MOST_CLASSES:
+        return None
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (labels, best), 1)
+    wrong = counts - np.diag(np.diag(counts))
+    return Confusion(counts=tuple(tuple(int(n) for n in row) for row in counts), most=int(wrong.max()))
+
+
+def _machine(record: RunRecord) -> tuple[tuple[str, str], ...]:
+    windows = record.windows
+    if not windows:
+        return ()
+    clocks = [window.clock_mhz for window in windows if window.clock_mhz is not None]
+    pressures = [window.pressure for window in windows if window.pressure is not None]
+    lines = [
+        ("Windows of timed calls", f"{len(windows):,}"),
+        ("Load average", _range([window.load1 for window in windows])),
+        ("Time stolen by the hypervisor", f"{_range([100 * window.steal for window in windows])} %"),
+    ]
+    if pressures:
+        lines.append(("CPU pressure", f"{_range([100 * pressure for pressure in pressures])} %"))
+    if clocks:
+        lines.append(("Clock", f"{_range(clocks)} MHz"))
+    return tuple(lines)
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = significant(min(values), 2), significant(max(values), 2)
+    return low if low == high else f"{low} to {high}"
+
+
+def _identity(record: RunRecord) -> tuple[tuple[str, str], ...]:
+    found = [("Run", record.run_id)]
+    if record.artifact is not None:
+        artifact = record.artifact
+        found += [
+            ("File", f"{artifact.file} ({artifact.form}, run by {artifact.runtime})"),
+            ("File's SHA-256", artifact.digest),
+            ("Build", artifact.build_id),
+        ]
+    return (
+        *found,
+        ("Environment", record.provenance.environment_id),
+        ("Commit", record.provenance.commit or "not in a checkout"),
+        ("Started", f"{record.started_at:%Y-%m-%d %H:%M:%S} UTC"),
+        ("Took", f"{significant(record.duration_s)} s"),
+    )
+
+
+def _seed_text(record: RunRecord, quality_metric: str) -> str:
+    if record.status != "ok":
+        return f"{record.status}: {record.reason}" if record.reason else record.status
+    value = record.metric(quality_metric)
+    if value is None:
+        return "no quality measured"
+    shown = quantity(value)
+    return f"{metric_label(quality_metric)} {shown.text}{f' ± {shown.half}' if shown.half else ''} {shown.unit}"

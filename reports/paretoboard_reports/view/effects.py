@@ -1,0 +1,133 @@
+"""Differences from the baseline, with verdicts in words."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from paretoboard.compare import quality_change, under_holm
+from paretoboard.metrics import METRICS
+from paretoboard_reports.view.model import Effect
+from paretoboard_reports.view.numbers import Scale, interval, significant
+from paretoboard_reports.view.select import baseline_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from paretoboard.compare import Change
+    from paretoboard.records import Comparison, RunRecord, Verdict
+    from paretoboard_reports.view.select import Cell
+
+_POINTS: Final = Scale(source_unit="1", unit="points", factor=100.0)
+_TIMES: Final = Scale(source_unit="1", unit="×", factor=1.0)
+_SPEED_WORDS: Final[Mapping[Verdict, str]] = {
+    "better": "faster",
+    "worse": "slower",
+    "same": "same",
+    "undecided": "undecided",
+}
+
+
+def quality_effects(cells: Sequence[Cell], metric: str) -> tuple[Effect | None, ...]:
+    """How the quality of each recipe differs from the baseline's on the same images; None for the baseline.
+
+    The verdicts of one board are corrected for their number. Of several seeds the mean is shown, the interval
+    covers every seed's, and a verdict stands only where all agree.
+    """
+    by_seed: defaultdict[int, dict[int, Change]] = defaultdict(dict)
+    for index, cell in enumerate(cells):
+        for record in () if cell.is_baseline else cell.measured:
+            baseline = baseline_for(record, cells)
+            change = quality_change(record, baseline, metric) if baseline is not None else None
+            if change is not None:
+                by_seed[record.seed][index] = change
+    found: defaultdict[int, list[Change]] = defaultdict(list)
+    for changes in by_seed.values():
+        for index, change in zip(changes, under_holm(list(changes.values())), strict=True):
+            found[index].append(change)
+    return tuple(_quality(found[index]) if index in found else None for index in range(len(cells)))
+
+
+def _quality(changes: Sequence[Change]) -> Effect:
+    verdict = _common([change.verdict for change in changes])
+    return Effect(
+        quantity=interval(
+            sum(change.difference for change in changes) / len(changes),
+            min(change.low for change in changes),
+            max(change.high for change in changes),
+            changes[0].n,
+            _POINTS,
+        ),
+        verdict=verdict,
+        words=verdict,
+        reason=_reason(verdict, [change.reason for change in changes]),
+        note="; ".join(_quality_note(change) for change in changes),
+    )
+
+
+def speed_effect(records: Sequence[RunRecord], batch: int) -> Effect | None:
+    """How many times as fast a recipe is as the baseline, from the runs' own interleaved timing."""
+    found = [c for record in records for c in record.comparisons if c.batch == batch]
+    return _speed(found) if found else None
+
+
+def speed_effects(record: RunRecord) -> tuple[tuple[str, Effect], ...]:
+    """One effect for each comparison that a run holds."""
+    return tuple(
+        (f"speed at batch {found.batch} against {found.against}", _speed([found])) for found in record.comparisons
+    )
+
+
+def _speed(found: Sequence[Comparison]) -> Effect:
+    verdict = _common([comparison.verdict for comparison in found])
+    ratio = math.exp(sum(math.log(comparison.ratio) for comparison in found) / len(found))
+    return Effect(
+        quantity=interval(
+            1 / ratio,
+            _inverse(max(comparison.high for comparison in found)),
+            _inverse(min(comparison.low for comparison in found)),
+            sum(comparison.launches for comparison in found),
+            _TIMES,
+        ),
+        verdict=verdict,
+        words=_SPEED_WORDS[verdict],
+        reason=_reason(verdict, [comparison.reason for comparison in found]),
+        note="; ".join(_speed_note(comparison) for comparison in found),
+    )
+
+
+def _inverse(ratio: float) -> float:
+    # Too few windows for an interval leave it open: from 0 to infinity.
+    return 1 / ratio if ratio else math.inf
+
+
+def _common(verdicts: Sequence[Verdict]) -> Verdict:
+    return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
+
+
+def _reason(verdict: Verdict, reasons: Sequence[str]) -> str:
+    said = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
+    return said or ("the seeds do not agree" if verdict == "undecided" and len(reasons) > 1 else "")
+
+
+def _quality_note(change: Change) -> str:
+    name = METRICS[change.metric].name
+    return (
+        f"{name} on the same {change.n:,} images: {change.gained:,} only this one gets right, "
+        f"{change.lost:,} only the baseline; McNemar exact p = {p_text(change.p_value)}"
+    )
+
+
+def _speed_note(found: Comparison) -> str:
+    chance = "" if found.p_value is None else f", p = {p_text(found.p_value)}"
+    return (
+        f"{found.launches} launches, {found.windows} windows, {found.clock} time, "
+        f"{100 * found.confidence:g} % interval, "
+        f"effects under {100 * found.tolerance:.1f} % do not count{chance}"
+    )
+
+
+def p_text(p_value: float) -> str:
+    """A p-value as it is written."""
+    return "< 0.001" if p_value < 0.001 else significant(p_value, 2)

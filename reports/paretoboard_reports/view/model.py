@@ -1,0 +1,215 @@
+"""What a page says, as plain values: no HTML, and nothing left to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from paretoboard.records import ControlState, Status, Verdict
+from paretoboard_reports.view.numbers import Quantity
+
+AxisName = Literal["latency", "size", "memory", "throughput"]
+Standing = Literal["front", "tied", "dominated", "none"]
+Family = Literal["baseline", "runtime", "quantize", "prune", "train", "combined"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """How a recipe differs from the baseline, and whether that is real."""
+
+    quantity: Quantity  # of a quality: points of difference; of speed: how many times as fast
+    verdict: Verdict
+    words: str  # "faster", "worse", "undecided", ...
+    reason: str  # why it is undecided, "" otherwise
+    note: str  # what the verdict rests on: test, p, launches, clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a recipe stands between quality and one cost."""
+
+    layer: int  # 1 is the front; 0 where one of the two was not measured
+    standing: Standing
+    probability: float  # of being on the front if all were measured again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One number of the fold-out."""
+
+    label: str
+    summary: str
+    scope: str
+    quantity: Quantity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassLine:
+    """How well one class is recognised."""
+
+    index: int
+    images: int
+    precision: str
+    recall: str
+    f1: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """How often images of each class (rows) were called each class (columns)."""
+
+    counts: tuple[tuple[int, ...], ...]
+    most: int  # the largest count off the diagonal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One technique of a recipe."""
+
+    name: str
+    version: int
+    parameters: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """A short list of label and text."""
+
+    title: str
+    items: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """What a row folds out to; of several seeds, the latest run."""
+
+    steps: tuple[Step, ...]
+    lines: tuple[Line, ...]
+    effects: tuple[tuple[str, Effect], ...]  # (what is compared, how it came out)
+    classes: tuple[ClassLine, ...]
+    confusion: Confusion | None
+    controls: tuple[ControlState, ...]
+    machine: tuple[tuple[str, str], ...]
+    identity: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    seeds: tuple[tuple[int, str], ...]  # (seed, quality or reason)
+    log_tail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One recipe on a board."""
+
+    anchor: str  # unique on the page
+    recipe: str
+    family: Family
+    recipe_steps: str  # in one line
+    status: Status
+    reason: str
+    tags: tuple[str, ...]
+    is_baseline: bool
+    measured_at: datetime
+    places: Mapping[AxisName, Place]
+    quality: Quantity | None
+    quality_effect: Effect | None
+    latency: Quantity | None
+    latency_p90: Quantity | None
+    latency_p99: Quantity | None
+    speedup: Effect | None  # at the smallest batch
+    throughput: Quantity | None
+    throughput_speedup: Effect | None  # at the largest batch
+    file_size: Quantity | None
+    memory: Quantity | None
+    process_memory: Quantity | None
+    parameters: Quantity | None
+    macs: Quantity | None
+    build_time: Quantity | None
+    details: Details
+
+    @property
+    def standing(self) -> Standing:
+        """On the front of quality and latency, tied with it, or behind it."""
+        place = self.places.get("latency")
+        return "none" if place is None else place.standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One recipe in a figure, in the units of its axes."""
+
+    anchor: str
+    recipe: str
+    family: Family
+    standing: Standing
+    x: float
+    x_low: float
+    x_high: float
+    y: float
+    y_low: float
+    y_high: float
+    text: str  # what it says when pointed at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """Quality against one cost."""
+
+    axis: AxisName
+    label: str  # of the choice
+    x_label: str
+    y_label: str
+    x_higher_is_better: bool
+    title: str
+    points: tuple[Point, ...]
+    missing: tuple[str, ...]  # recipes without this cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The recipe to take for one purpose."""
+
+    question: str
+    row: Row
+    shown: Quantity | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """All that may stand in one table: one task on one machine under one profile."""
+
+    anchor: str
+    task: str
+    title: str
+    profile: str
+    hardware: str
+    about: str  # one line: dataset, subset, images, model
+    quality_metric: str
+    quality_name: str
+    small_batch: int
+    large_batch: int
+    units: Mapping[str, str]  # column -> unit
+    facts: tuple[Facts, ...]
+    warnings: tuple[str, ...]
+    resolution: str
+    self_check: Effect | None
+    answers: tuple[Answer, ...]
+    figures: tuple[Figure, ...]
+    rows: tuple[Row, ...]
+    counts: tuple[tuple[str, int], ...]
+    superseded: str  # what is stored for this task and not shown, "" if nothing
+    measured_at: datetime
+
+    @property
+    def ranked(self) -> tuple[Row, ...]:
+        """Rows with numbers."""
+        return tuple(row for row in self.rows if row.status == "ok")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Everything on the page."""
+
+    boards: tuple[Board, ...]
+    damaged: tuple[str, ...]  # record files that can't be read

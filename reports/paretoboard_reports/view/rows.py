@@ -1,0 +1,224 @@
+"""One recipe's line on a board."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from paretoboard.plan import digest
+from paretoboard.records import MetricValue
+from paretoboard.stats import wilson
+from paretoboard_reports.view.details import details, steps_in_words
+from paretoboard_reports.view.effects import quality_effects, speed_effect
+from paretoboard_reports.view.model import Row
+from paretoboard_reports.view.numbers import Quantity, Scale, quantity, scale_for
+from paretoboard_reports.view.ranking import AXES, Entry, places
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from paretoboard.records import Provenance, RunRecord
+    from paretoboard_reports.view.model import AxisName, Effect, Family, Place
+    from paretoboard_reports.view.select import Cell, Group
+
+# Metrics whose value is a share of images, each right or wrong.
+_SHARES: Final = ("top1", "top5")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Which metric, at which batch and in which unit each column shows."""
+
+    quality: str
+    small_batch: int
+    large_batch: int
+    sources: Mapping[str, tuple[str, str]]  # column -> (metric, scope)
+    scales: Mapping[str, Scale]
+
+    @classmethod
+    def of(cls, group: Group) -> Columns:
+        """The columns that suit the records of a board."""
+        spec = group.latest.spec
+        quality, batches = str(spec["quality"]), [int(batch) for batch in spec["measure"]["batches"]]
+        small, large = f"batch={min(batches)}", f"batch={max(batches)}"
+        sources = {
+            "quality": (quality, ""),
+            "latency": ("latency", small),
+            "latency_p90": ("latency_p90", small),
+            "latency_p99": ("latency_p99", small),
+            "throughput": ("throughput", large),
+            "file_size": ("file_size", ""),
+            "memory": ("peak_memory", ""),
+            "process_memory": ("process_memory", ""),
+            "parameters": ("parameters", ""),
+            "macs": ("macs", ""),
+            "build_time": ("build_time", ""),
+        }
+        scales = {column: _scale(group, *source) for column, source in sources.items()}
+        for column in ("latency_p90", "latency_p99"):
+            scales[column] = scales["latency"]
+        scales["process_memory"] = scales["memory"]
+        return cls(
+            quality=quality,
+            small_batch=min(batches),
+            large_batch=max(batches),
+            sources=sources,
+            scales=scales,
+        )
+
+    def value(self, cell: Cell, column: str) -> MetricValue | None:
+        """What a row has in a column, over its seeds."""
+        return over_seeds(cell.measured, *self.sources[column])
+
+    def shown(self, cell: Cell, column: str) -> Quantity | None:
+        """The same, as it is shown."""
+        value = self.value(cell, column)
+        return None if value is None else quantity(value, self.scales[column])
+
+
+def over_seeds(records: Sequence[RunRecord], name: str, scope: str) -> MetricValue | None:
+    """The mean over seeds, with an interval from the lowest end to the highest, which covers every seed's."""
+    values = [record.metric(name, scope) for record in records]
+    # What is not a number was not measured.
+    found = [value for value in values if value is not None and math.isfinite(value.value)]
+    if not found:
+        return None
+    found = [_with_interval(value) for value in found]
+    lows = [value.low for value in found if value.low is not None]
+    highs = [value.high for value in found if value.high is not None]
+    complete = len(lows) == len(highs) == len(found)
+    return MetricValue(
+        name=name,
+        scope=scope,
+        value=sum(value.value for value in found) / len(found),
+        low=min(lows) if complete else None,
+        high=max(highs) if complete else None,
+        n=found[0].n,
+        unit=found[0].unit,
+    )
+
+
+def rows(group: Group, columns: Columns) -> tuple[Row, ...]:
+    """The rows of a board: by layer, then quality; those without numbers last, by name."""
+    # A run that failed has no numbers, hence no place; it is an entry like any other.
+    where = places([_entry(cell, columns) for cell in group.cells], columns.quality)
+    effects = quality_effects(group.cells, columns.quality)
+    found = [
+        _row(cell, group, columns, place, effect)
+        for cell, place, effect in zip(group.cells, where, effects, strict=True)
+    ]
+    return tuple(sorted(found, key=_rank))
+
+
+def family_of(record: RunRecord) -> Family:
+    """What kind of optimization a recipe is, from the techniques in it."""
+    if not record.steps:
+        return "baseline"
+    kinds = {str(step["name"]).partition(".")[0] for step in record.steps} - {"run"}
+    if not kinds:
+        return "runtime"
+    if kinds <= {"prune", "train"}:
+        return "prune" if "prune" in kinds else "train"
+    return "quantize" if kinds == {"quantize"} else "combined"
+
+
+def _row(cell: Cell, group: Group, columns: Columns, where: Mapping[AxisName, Place], effect: Effect | None) -> Row:
+    latest = cell.latest
+    return Row(
+        anchor=_anchor(latest),
+        recipe=latest.recipe,
+        family=family_of(latest),
+        recipe_steps=steps_in_words(latest.steps),
+        status=latest.status,
+        reason=latest.reason,
+        tags=_tags(cell, group),
+        is_baseline=cell.is_baseline,
+        measured_at=latest.started_at,
+        places=where,
+        quality=columns.shown(cell, "quality"),
+        quality_effect=effect,
+        latency=columns.shown(cell, "latency"),
+        latency_p90=columns.shown(cell, "latency_p90"),
+        latency_p99=columns.shown(cell, "latency_p99"),
+        speedup=speed_effect(cell.measured, columns.small_batch),
+        throughput=columns.shown(cell, "throughput"),
+        throughput_speedup=speed_effect(cell.measured, columns.large_batch),
+        file_size=columns.shown(cell, "file_size"),
+        memory=columns.shown(cell, "memory"),
+        process_memory=columns.shown(cell, "process_memory"),
+        parameters=columns.shown(cell, "parameters"),
+        macs=columns.shown(cell, "macs"),
+        build_time=columns.shown(cell, "build_time"),
+        details=details(cell, columns.quality, effect),
+    )
+
+
+def _entry(cell: Cell, columns: Columns) -> Entry:
+    return Entry(
+        records=cell.measured,
+        quality=columns.value(cell, "quality"),
+        costs={axis.name: columns.value(cell, axis_column(axis.name)) for axis in AXES},
+    )
+
+
+def axis_column(axis: AxisName) -> str:
+    """The column that holds an axis's cost."""
+    return "file_size" if axis == "size" else axis
+
+
+def _rank(row: Row) -> tuple[bool, float, float, str, str]:
+    place = row.places.get("latency")
+    layer = float(place.layer) if place is not None and place.layer else float("inf")
+    quality = row.quality.value if row.quality is not None else float("-inf")
+    return row.status != "ok", layer, -quality, row.recipe, row.anchor
+
+
+def _scale(group: Group, name: str, scope: str) -> Scale:
+    found = [over_seeds(cell.measured, name, scope) for cell in group.cells]
+    values = [value for value in found if value is not None]
+    return scale_for(values[0].unit if values else "", [value.value for value in values])
+
+
+def _with_interval(value: MetricValue) -> MetricValue:
+    if value.low is not None or value.name not in _SHARES or value.n < 1:
+        return value
+    found = wilson(round(value.value * value.n), value.n)
+    return MetricValue(
+        name=value.name,
+        scope=value.scope,
+        value=value.value,
+        low=found.low,
+        high=found.high,
+        n=value.n,
+        unit=value.unit,
+    )
+
+
+def _tags(cell: Cell, group: Group) -> tuple[str, ...]:
+    tags = []
+    newest = group.latest.provenance
+    if cell.latest.provenance.environment_id != newest.environment_id:
+        tags.append(f"other environment: {_differs(cell.latest.provenance, newest)}")
+    if len(cell.measured) > 1:
+        tags.append(f"{len(cell.measured)} seeds")
+    if cell.measured:
+        tags += [f"seed {run.seed} {run.status}" for run in cell.records if run.status != "ok"]
+    return tuple(tags)
+
+
+def _differs(ours: Provenance, newest: Provenance) -> str:
+    def flat(found: Provenance) -> dict[str, str]:
+        plain = {key: str(value) for key, value in found.environment.items() if key != "libraries"}
+        return plain | {key: str(value) for key, value in found.environment.get("libraries", {}).items()}
+
+    here, there = flat(ours), flat(newest)
+    changed = sorted(key for key in here | there if here.get(key) != there.get(key))
+    return ", ".join(f"{key} {here.get(key, 'absent')}" for key in changed) or "not said how"
+
+
+def _anchor(record: RunRecord) -> str:
+    # By what the row is about and not by the run, so that a link to it outlives the next measurement.
+    made_of = [record.task, record.profile, record.provenance.hardware_id, record.recipe]
+    return "r-" + digest([*made_of, record.provenance.environment_id])[:12]

@@ -1,0 +1,93 @@
+"""Which records stand together on a board, and which of them in one row."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from paretoboard.records import RunRecord
+from paretoboard.spec import BASELINE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """The latest records of one recipe in one environment, one for each seed."""
+
+    records: tuple[RunRecord, ...]  # by seed; all with the same steps
+
+    @property
+    def measured(self) -> tuple[RunRecord, ...]:
+        """Those with numbers."""
+        return tuple(record for record in self.records if record.status == "ok")
+
+    @property
+    def latest(self) -> RunRecord:
+        """The newest with numbers, or the newest."""
+        return max(self.measured or self.records, key=_age)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the model as it is."""
+        return self.records[0].recipe == BASELINE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The records of one board, and how many older ones of the same task could not join them."""
+
+    cells: tuple[Cell, ...]
+    superseded: int
+
+    @property
+    def latest(self) -> RunRecord:
+        """The newest record."""
+        return max((cell.latest for cell in self.cells), key=_age)
+
+
+def groups(records: Iterable[RunRecord]) -> tuple[Group, ...]:
+    """One group for each task, profile and machine, by name.
+
+    Where a task has changed its meaning, the board is that of its newest record: results from before the
+    change answer another question and are only counted.
+    """
+    families: defaultdict[tuple[str, str, str], list[RunRecord]] = defaultdict(list)
+    for record in records:
+        families[record.task, record.profile, record.provenance.hardware_id].append(record)
+    found = []
+    for _, family in sorted(families.items()):
+        board_id = max(family, key=_age).board_id
+        current = [record for record in family if record.board_id == board_id]
+        found.append(Group(cells=_cells(current), superseded=len(family) - len(current)))
+    return tuple(found)
+
+
+def baseline_for(record: RunRecord, cells: Sequence[Cell]) -> RunRecord | None:
+    """The baseline's run that `record` is judged against: same environment, the same seed if there is one."""
+    candidates = [
+        candidate
+        for cell in cells
+        if cell.is_baseline
+        for candidate in cell.measured
+        if candidate.provenance.environment_id == record.provenance.environment_id
+    ]
+    return max(candidates, key=lambda found: (found.seed == record.seed, _age(found)), default=None)
+
+
+def _cells(records: Iterable[RunRecord]) -> tuple[Cell, ...]:
+    by_cell: defaultdict[tuple[str, str], dict[int, RunRecord]] = defaultdict(dict)
+    for record in sorted(records, key=_age):
+        by_cell[record.recipe, record.provenance.environment_id][record.seed] = record
+    cells = []
+    for _, by_seed in sorted(by_cell.items()):
+        # A recipe that was rewritten under its name is another recipe: only runs of the newest wording count.
+        steps = max(by_seed.values(), key=_age).steps
+        cells.append(Cell(records=tuple(r for _, r in sorted(by_seed.items()) if r.steps == steps)))
+    return tuple(cells)
+
+
+def _age(record: RunRecord) -> tuple[object, ...]:
+    return record.started_at, record.run_id

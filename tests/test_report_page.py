@@ -1,0 +1,200 @@
+"""The page itself: one file, nothing from outside, every text escaped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from builders import board_records, failed_record, run_record
+from paretoboard_reports.render import render, write
+from paretoboard_reports.svg import pareto_plot
+from paretoboard_reports.view import page
+from test_report_view import awkward_records
+
+HOSTILE = """<img src=x onerror=alert(1)> "quoted" 'single' & =cmd(),\n{{ 7 * 7 }}"""
+
+
+class Elements(HTMLParser):
+    """All start tags with their attributes, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def hostile_records():
+    """Every text that a record holds is hostile."""
+    record, failed = run_record("ort-int8"), failed_record("compile", reason=HOSTILE, log_tail=HOSTILE)
+    control = dataclasses.replace(record.controls[2], name=HOSTILE, observed=HOSTILE)
+    step = {"name": HOSTILE, "version": 1, "parameters": {HOSTILE: HOSTILE}}
+    changes = {"title": HOSTILE, "task": HOSTILE, "model": HOSTILE, "recipe": HOSTILE, "notes": (HOSTILE,)}
+    hostile = dataclasses.replace(record, controls=(control,), steps=(step,), **changes)
+    return [
+        dataclasses.replace(run_record(), title=HOSTILE, task=HOSTILE),
+        hostile,
+        dataclasses.replace(failed, task=HOSTILE),
+    ]
+
+
+def test_the_same_records_give_the_same_bytes_in_any_order():
+    records = board_records()
+    assert render(page(records)) == render(page(list(reversed(records))))
+
+
+@pytest.mark.parametrize("records", [board_records(), hostile_records(), []], ids=["board", "hostile", "empty"])
+def test_the_page_asks_for_nothing_from_outside_and_runs_nothing(records):
+    html = render(page(records))
+    tags = Elements(html).tags
+    assert not [tag for tag, _ in tags if tag in ("script", "img", "iframe", "object", "embed")]
+    assert not [name for _, attrs in tags for name in attrs if name.startswith("on")]
+    assert "@import" not in html
+    assert "url(" not in html
+    for tag, attrs in tags:
+        for name in ("href", "src"):
+            assert re.match(r"#|data:,$", attrs.get(name, "#")), f"<{tag} {name}={attrs[name]}>"
+
+
+def test_hostile_texts_are_shown_as_text():
+    html = render(page(hostile_records(), [HOSTILE]))
+    found = Elements(html)
+    assert HOSTILE.splitlines()[0] in "".join(found.text)
+    assert "{{ 7 * 7 }}" in "".join(found.text)
+    assert "<img" not in html
+
+
+def test_every_measured_row_has_exactly_one_point_in_every_drawing_and_links_to_its_row():
+    board = page(board_records()).boards[0]
+    html = render(page(board_records()))
+    drawings = re.findall(r'<svg class="plot .*?</svg>', html, flags=re.DOTALL)
+    assert len(drawings) == 2 * len(board.figures)
+    expected = sorted(row.anchor for row in board.ranked)
+    ids = [attrs["id"] for _, attrs in Elements(html).tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for drawing in drawings:
+        links = [link for link in ET.fromstring(drawing).iter("a")]
+        assert sorted(link.get("data-row") for link in links) == expected
+        assert {link.get("href") for link in links} <= {f"#{anchor}" for anchor in ids}
+        assert all(link.find("title").text for link in links)
+
+
+@pytest.mark.parametrize("size", ["wide", "narrow"])
+@pytest.mark.parametrize("records", [board_records(), awkward_records(), hostile_records(), [run_record()]])
+def test_points_and_labels_stay_inside_the_drawing(records, size):
+    for figure in page(records).boards[0].figures:
+        root = ET.fromstring(pareto_plot(figure, "plot", size))
+        _, _, width, height = map(float, root.get("viewBox").split())
+        assert root.find("title").text == figure.title
+        places = [re.findall(r"-?[\d.]+", mark.get("transform")) for mark in root.iter("path") if mark.get("transform")]
+        places += [(text.get("x"), text.get("y")) for text in root.iter("text")]
+        assert all(0 <= float(x) <= width and 0 <= float(y) <= height for x, y in places)
+
+
+def test_the_cheaper_point_is_further_left_and_the_better_one_higher():
+    for figure in page(board_records()).boards[0].figures:
+        root = ET.fromstring(pareto_plot(figure, "plot"))
+        where = {}
+        for link in root.iter("a"):
+            where[link.get("data-row")] = [
+                float(n) for n in re.findall(r"-?[\d.]+", link.find("path").get("transform"))
+            ]
+        by_x = sorted(figure.points, key=lambda point: -point.x if figure.x_higher_is_better else point.x)
+        xs = [where[point.anchor][0] for point in by_x]
+        assert xs == sorted(xs)
+        by_y = sorted(figure.points, key=lambda point: point.y)
+        ys = [where[point.anchor][1] for point in by_y]
+        assert ys == sorted(ys, reverse=True)
+
+
+def test_a_page_without_results_says_what_to_run():
+    text = "".join(Elements(render(page([]))).text)
+    assert "paretoboard run tasks/quick" in text
+
+
+def test_what_is_missing_or_not_a_number_is_a_dash():
+    text = "".join(Elements(render(page(awkward_records()))).text)
+    assert not re.search(r"\b(nan|None|inf)\b", text)
+
+
+def test_damaged_results_are_named_on_the_page():
+    assert "a.parquet: cut short" in render(page(board_records(), ["a.parquet: cut short"]))
+
+
+def test_writing_leaves_one_file_and_replaces_an_older_page(tmp_path):
+    target = write(page([]), tmp_path / "new" / "site")
+    write(page(board_records()), target.parent)
+    assert [found.name for found in target.parent.iterdir()] == ["index.html"]
+    assert target.read_text(encoding="utf-8") == render(page(board_records()))
+
+
+PROBE = """<!doctype html><body><pre id="out"></pre><script>
+const html = %s, widths = [320, 390, 800, 1280], found = {};
+function ready(width, frame) {
+  const page = frame.contentDocument, shown = node => node.getClientRects().length > 0;
+  page.querySelector('input[value=size]').click();
+  page.querySelectorAll('details').forEach(fold => fold.open = true);
+  const text = [...page.querySelectorAll('.plot text')].filter(shown);
+  const plots = [...page.querySelectorAll('.plot')].filter(shown);
+  found[width] = {
+    overflow: page.documentElement.scrollWidth - width,
+    plots: plots.map(plot => plot.parentNode.className),
+    smallest: Math.min(...text.map(node => parseFloat(getComputedStyle(node).fontSize)
+      * node.ownerSVGElement.getBoundingClientRect().width / node.ownerSVGElement.viewBox.baseVal.width)),
+    rows: [...page.querySelectorAll('tbody.row')].filter(shown).length,
+  };
+  if (Object.keys(found).length == widths.length) document.getElementById('out').textContent = JSON.stringify(found);
+}
+for (const width of widths) {
+  const frame = document.createElement('iframe');
+  frame.style.cssText = `border:0;height:900px;width:${width}px`;
+  frame.onload = () => ready(width, frame);
+  frame.srcdoc = html;
+  document.body.append(frame);
+}
+</script>"""
+
+
+def test_in_a_browser_nothing_scrolls_sideways_and_the_cost_can_be_chosen_without_script(tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("no chromium on this machine")
+    probe = tmp_path / "probe.html"
+    # The page itself has no script; this one looks at it from outside, in frames of a phone's and a desk's width.
+    probe.write_text(PROBE % json.dumps(render(page(board_records()))).replace("</", "<\\/"), encoding="utf-8")
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
+    flags += " disable-component-update disable-sync hide-scrollbars dump-dom virtual-time-budget=5000"
+    command = [
+        browser,
+        *(f"--{flag}" for flag in flags.split()),
+        f"--user-data-dir={tmp_path / 'profile'}",
+        probe.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    found = json.loads(re.search(r'<pre id="out">(.*?)</pre>', done.stdout)[1])
+    for width, seen in found.items():
+        assert seen["overflow"] <= 0, f"{width} px: {seen}"
+        assert seen["plots"] == ["figure size"]
+        assert seen["smallest"] >= 10
+        assert seen["rows"] == len(page(board_records()).boards[0].rows)
+    assert set(found) == {"320", "390", "800", "1280"}
+
+
+def test_the_templates_and_the_style_are_part_of_the_package():
+    folder = Path(render.__code__.co_filename).parent
+    assert (folder / "static" / "board.css").is_file()
+    assert (folder / "templates" / "index.html.j2").is_file()
