@@ -289,7 +289,7 @@ gomp = ctypes.CDLL(libraries[0])
 body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: None)
 gomp.GOMP_parallel(body, None, 2, 0)
 tell(0)
-time.sleep(0.5)
+time.sleep(1.5)
 tell(0)
 wait()
 """
@@ -307,8 +307,8 @@ def cpu_time_while_waiting(waiting: str) -> float:
 
 @needs_two_cores
 def test_openmp_threads_without_work_sleep_when_passive_and_spin_when_active() -> None:
-    assert cpu_time_while_waiting("passive") < 0.1
-    assert cpu_time_while_waiting("active") > 0.2
+    assert cpu_time_while_waiting("passive") < 0.08
+    assert cpu_time_while_waiting("active") > 0.15  # of 1.5 s: the machine may be busy
 
 
 GARBAGE = """
@@ -426,6 +426,67 @@ def controls_nodes() -> dict[int, tuple[int, ...]]:
     from paretoboard_runners.controls.process import numa_nodes
 
     return numa_nodes(Path("/"))
+
+
+OPERATORS = """
+import torch, warnings
+apply_after_imports()
+warnings.simplefilter("error", DeprecationWarning)
+with controls.nondeterministic_operators() as names:
+    torch.ones(3) + 1
+    for _ in range(2):
+        torch.zeros(5).put_(torch.tensor([1, 2]), torch.ones(2), accumulate=False)
+try:
+    with controls.nondeterministic_operators():
+        warnings.warn("other", DeprecationWarning)
+except DeprecationWarning:
+    names.append("others pass")
+tell(names)
+"""
+
+
+def test_an_operator_that_can_not_repeat_its_bits_is_named_once() -> None:
+    with child(OPERATORS) as process:
+        assert process.hear() == ["put_", "others pass"]
+
+
+ONNX_RUNTIME = """
+import numpy, onnxruntime
+from onnx import TensorProto, helper
+
+nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+shape = [256, 256]
+graph = helper.make_graph(
+    nodes, "product",
+    [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "w")],
+    [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+)
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+threads = controls.runtime_threads(profile, cores)
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads, options.inter_op_num_threads = threads.intra, threads.inter
+options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads.spinning)))
+tell(0)
+wait()
+session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+session.run(None, {name: numpy.ones(shape, numpy.float32) for name in ("x", "w")})
+tell(0)
+wait()
+"""
+
+
+@needs_two_cores
+@pytest.mark.parametrize("cores", [1, 2])
+def test_onnx_runtime_starts_as_many_threads_as_there_are_cores(cores: int) -> None:
+    profile = replace(PROFILE, cores=cores)
+    with child(ONNX_RUNTIME, profile=profile) as process:
+        process.hear()
+        before = process.seen.num_threads()
+        process.go_on()
+        process.hear()
+        # The calling thread is one of the pool's.
+        assert process.seen.num_threads() - before == cores - 1
+        assert outside(process.pid, "cores", profile).held
 
 
 def test_hash_seed_and_cublas_workspace_are_in_the_environment_only_where_bits_must_repeat() -> None:

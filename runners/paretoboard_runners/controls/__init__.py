@@ -6,6 +6,7 @@ process where only a library knows, from outside, through the kernel or the driv
 
 from paretoboard_runners.controls.base import AS_IS, Control, NotHeldError, Setting
 from paretoboard_runners.controls.catalogue import CATALOGUE
+from paretoboard_runners.controls.operators import nondeterministic_operators
 from paretoboard_runners.controls.session import (
     RuntimeThreads,
     apply_after_imports,
@@ -31,6 +32,7 @@ __all__ = [
     "check_required",
     "choose_cores",
     "memory_environment",
+    "nondeterministic_operators",
     "observe_process",
     "runtime_threads",
     "session_environment",

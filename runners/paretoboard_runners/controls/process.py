@@ -74,9 +74,8 @@ class Cores(Control):
 
     @override
     def observe(self, pid: int) -> str | None:
-        # Every thread counts: a runtime may move its own.
-        sets = set(proc.affinity(pid).values())
-        return " and ".join(sorted(map(spell, sets)))
+        # Every thread counts: a runtime may spread its own over the set, and must not leave it.
+        return spell(tuple({core for cores in proc.affinity(pid).values() for core in cores}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from typing_extensions import override
 
-from paretoboard_runners.controls import proc
 from paretoboard_runners.controls.base import AS_IS, UNKNOWN, Control, NotHeldError, Reach
 from paretoboard_runners.controls.knobs import Change, read_file
 from paretoboard_runners.machine import parse_cpus
@@ -225,8 +224,3 @@ def isolated(root: Path) -> tuple[int, ...]:
         return parse_cpus((root / _CPU / "isolated").read_text())
     except OSError:
         return ()
-
-
-def process_swapped(pid: int) -> bool:
-    """Whether memory of `pid` lies in swap now."""
-    return proc.status(pid, "VmSwap").split()[:1] not in ([], ["0"])
