@@ -87,7 +87,7 @@ def test_every_measured_row_has_exactly_one_point_in_every_drawing_and_links_to_
     ids = [attrs["id"] for _, attrs in Elements(html).tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     for drawing in drawings:
-        links = [link for link in ET.fromstring(drawing).iter("a")]
+        links = list(ET.fromstring(drawing).iter("a"))
         assert sorted(link.get("data-row") for link in links) == expected
         assert {link.get("href") for link in links} <= {f"#{anchor}" for anchor in ids}
         assert all(link.find("title").text for link in links)
