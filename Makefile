@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help board test check format clean
+.PHONY: help board test check format schema clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -34,6 +34,9 @@ check: .venv/installed-test ## Formatting, lint, strict typing, layer rule
 format: .venv/installed-test ## Format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+schema: .venv/installed ## Write tasks/task.schema.json, with which editors check task files
+	$(BIN)/python -m paretoboard.taskfile.schema tasks/task.schema.json
 
 clean: ## Remove what make made, results excepted
 	rm -rf .venv site build dist

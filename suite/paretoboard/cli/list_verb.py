@@ -44,10 +44,18 @@ def list_things(
     found = rows()
     if as_json:
         print(json.dumps(found, indent=2))
-        return
-    lines = [[heading.upper() for heading in headings]]
-    lines += [[_cell(row[heading]) for heading in headings] for row in found]
-    print(options.table(lines))
+    elif kind == "techniques":
+        print("\n\n".join(map(_technique_text, found)))
+    else:
+        lines = [[heading.upper() for heading in headings]]
+        lines += [[_cell(row[heading]) for heading in headings] for row in found]
+        print(options.table(lines))
+
+
+def _technique_text(row: dict[str, Any]) -> str:
+    """A technique, its parameters one a line and its source: too much for one line of a table."""
+    details = [*row["parameters"], f"source: {row['source']}"]
+    return "\n".join([f"{row['name']}: {row['summary']}", *(f"    {line}" for line in details)])
 
 
 def _cell(value: Any) -> str:
@@ -166,7 +174,7 @@ def _runners() -> Rows:
 KINDS: Final[dict[str, tuple[Callable[[], Rows], tuple[str, ...]]]] = {
     "tasks": (_tasks, ("name", "dataset", "model", "recipes", "profiles", "title")),
     "recipes": (_recipes, ("task", "recipe", "steps")),
-    "techniques": (_techniques, ("name", "parameters", "summary", "source")),
+    "techniques": (_techniques, ("name", "summary")),
     "models": (_registered(MODELS), ("name", "summary")),
     "datasets": (_datasets, ("name", "splits", "classes", "image", "summary")),
     "metrics": (_metrics, ("name", "kind", "unit", "better", "summary")),

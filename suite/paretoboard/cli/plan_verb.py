@@ -38,11 +38,12 @@ def plan(
 def _stored(runs: Sequence[RunSpec], results: Path) -> Mapping[str, Status]:
     """By run id, how each run ended that was made on this machine with this software."""
     from paretoboard import store
-    from paretoboard_runners import machine
 
     known = store.known(results, tasks={run.task for run in runs})
     if not known:
         return {}
+    from paretoboard_runners import machine
+
     here = machine.fingerprints()
     keys = {run.run_id: store.key_of(run.run_id, here.hardware_id, here.environment_id) for run in runs}
     return {run_id: known[key].status for run_id, key in keys.items() if key in known}

@@ -23,7 +23,7 @@ from paretoboard.spec import (
 from paretoboard.taskfile.model import TaskFile
 from paretoboard.taskfile.names import Names, look_up
 from paretoboard.taskfile.steps import read_recipes
-from paretoboard.tomlfile.checking import check
+from paretoboard.tomlfile.checking import check, value_at
 from paretoboard.tomlfile.document import read
 
 if TYPE_CHECKING:
@@ -52,7 +52,11 @@ def load(
     table, problems = check(TaskFile, document)
     folder = profiles_folder if profiles_folder is not None else default_profiles_folder()
     names = look_up(document, profiles_folder=folder, models=models, datasets=datasets)
-    images = {role: role in names.subsets for role in ("train", "calibration")}
+    # What is named but wrong is reported once, and not again by each step that needs it.
+    images = {
+        role: role in names.subsets or value_at(document.values, ("dataset", role)) is not None
+        for role in ("train", "calibration")
+    }
     recipes, step_problems = read_recipes(document, techniques, images)
     problems += names.problems + step_problems
     if table is None or problems:
@@ -110,20 +114,29 @@ def task_name(file: Path) -> str:
 def _files_of(text: str, tasks_folder: Path) -> Sequence[Path]:
     if not text or "\0" in text:
         raise InputError(f"unknown task {text!r}. A file, a folder or a name below {tasks_folder} is needed.")
+    try:
+        files = _existing(text, tasks_folder)
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise InputError(f"task '{text[:100]}' can't be read: {error.strerror}") from None
+    if files:
+        return files
+    if Path(text).is_dir():
+        raise InputError(f"{text}: no task files (*.toml) in this folder")
+    names = known_names(tasks_folder)
+    folders = {parent.as_posix() for name in names for parent in Path(name).parents} - {"."}
+    bare = text.removesuffix(".toml").removeprefix("tasks/")
+    raise InputError(f"unknown task '{text}'.{suggestion(bare, {*names, *folders})}")
+
+
+def _existing(text: str, tasks_folder: Path) -> Sequence[Path]:
     # What the user sees in the current folder comes first; then names, with "tasks/" in front or without.
     for path in (Path(text), tasks_folder / text, tasks_folder / f"{text}.toml", tasks_folder.parent / text):
         if path.is_dir():
             if files := sorted(path.rglob("*.toml")):
                 return files
-        elif path.is_file():
+        elif path.exists():
             return [path]
-    if Path(text).is_dir():
-        raise InputError(f"{text}: no task files (*.toml) in this folder")
-    names = known_names(tasks_folder)
-    folders = {parent.as_posix() for name in names for parent in Path(name).parents} - {"."}
-    raise InputError(
-        f"unknown task '{text}'.{suggestion(text.removesuffix('.toml').removeprefix('tasks/'), {*names, *folders})}"
-    )
+    return []
 
 
 def _spec(path: Path, table: TaskFile, names: Names, recipes: tuple[Recipe, ...]) -> TaskSpec:

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from paretoboard.spec import Budget  # noqa: TC001  (pydantic reads the annotation)
+from paretoboard.spec import Budget, Scenario  # noqa: TC001  (pydantic reads the annotations)
 from paretoboard.tomlfile.checking import Table
 
-SUBSET_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-RECIPE_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]*$"
+SUBSET_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+RECIPE_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -70,7 +70,7 @@ class PreprocessTable(Table):
 class WeightsTable(Table):
     """A file below `<data root>/weights`."""
 
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -103,7 +103,7 @@ class ModelTable(Table):
     @model_validator(mode="after")
     def _one_source(self) -> ModelTable:
         if (self.weights is None) == (self.train is None):
-            found = "none of them" if self.weights is None else "both"
+            found = "neither" if self.weights is None else "both"
             raise ValueError(f"needs exactly one of 'weights' and 'train', found {found}")
         return self
 
@@ -114,6 +114,18 @@ class MeasureTable(Table):
     batches: _Batches = Field(default=[1], description="latency is read at the smallest, throughput at the largest")
     budget: Budget = "standard"
     timeout_s: Annotated[_Positive, Field(description="for one run, building included")] = 900.0
+    scenarios: Annotated[list[Scenario], AfterValidator(_distinct), _Unique] = Field(
+        default=[], description="of MLPerf, run by its LoadGen; needs the extra 'scenarios'"
+    )
+    server_latency_s: _Positive | None = Field(
+        default=None, description="latency that 99 queries in 100 must keep in scenario 'server'"
+    )
+
+    @model_validator(mode="after")
+    def _server_has_its_latency(self) -> MeasureTable:
+        if ("server" in self.scenarios) != (self.server_latency_s is not None):
+            raise ValueError("scenario 'server' and 'server_latency_s' need each other, found only one of them")
+        return self
 
 
 class StepTable(Table):

@@ -41,7 +41,7 @@ def read_recipes(
             problems.append(
                 document.problem(path, "this is the model as it is and always there; give the recipe another name")
             )
-        elif not re.match(RECIPE_PATTERN, name):
+        elif not re.fullmatch(RECIPE_PATTERN, name):
             message = "a recipe's name is made of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit"
             problems.append(document.problem(path, message))
         rows = value_at(table, ("steps",))

@@ -72,11 +72,18 @@ def _read(file: Path, extended_by: tuple[Path, ...]) -> Document:
         raise TaskFileError([own.problem(("extends",), "must be the path of a task file, relative to this one")])
     base_file = file.parent / wanted
     chain = (*extended_by, file)
+    if not _exists(base_file):
+        raise TaskFileError([own.problem(("extends",), f"'{wanted}': no such file, looked at {base_file}")])
     if base_file.resolve() in {earlier.resolve() for earlier in chain}:
         raise TaskFileError([own.problem(("extends",), f"'{wanted}' leads back to this file")])
-    if not base_file.exists():
-        raise TaskFileError([own.problem(("extends",), f"'{wanted}': no such file, looked at {base_file}")])
     return _merge(_read(base_file, chain), own)
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # a name too long, a folder that may not be entered
+        return False
 
 
 def _parse(file: Path) -> Document:
