@@ -27,12 +27,7 @@ from paretoboard.spec import MeasureSpec, Recipe
 from paretoboard_reports.view import page
 from paretoboard_reports.view.numbers import rounded, scale_for
 
-COSTS = {  # axis: (metric, scope, higher is better)
-    "latency": ("latency", "batch=1", False),
-    "throughput": ("throughput", "batch=32", True),
-    "size": ("file_size", "", False),
-    "memory": ("peak_memory", "", False),
-}
+AXES = ("latency", "throughput", "size", "memory")
 
 
 def board_of(records):
@@ -56,21 +51,38 @@ def awkward_records():
     """A board with exact ties, a missing cost, a cost that is not a number, and a failure."""
     records = {record.recipe: record for record in board_records()}
     baseline = records["baseline"]
-    records["channels-last"] = dataclasses.replace(records["channels-last"], metrics=baseline.metrics)
+    same = {"metrics": baseline.metrics, "comparisons": baseline.comparisons}
+    records["channels-last"] = dataclasses.replace(records["channels-last"], **same)
     records["bf16"] = replace_metric(records["bf16"], "peak_memory", None)
     records["magnitude-50"] = replace_metric(records["magnitude-50"], "latency", math.nan, "batch=1")
     return list(records.values())
 
 
-@pytest.mark.parametrize("axis", COSTS)
+def cost_of(record, baseline, axis):
+    """What a recipe is placed by, lower is better; NaN where it was not measured."""
+    name, scope = {
+        "latency": ("latency", "batch=1"),
+        "throughput": ("throughput", "batch=32"),
+        "size": ("file_size", ""),
+        "memory": ("peak_memory", ""),
+    }[axis]
+    own = record.metric(name, scope)
+    if own is None or axis in ("size", "memory"):
+        return math.nan if own is None else own.value
+    # Times are those of the baseline, multiplied by the ratio that was measured side by side.
+    (ratio,) = [c.ratio for c in record.comparisons if f"batch={c.batch}" == scope]
+    base = baseline.metric(name, scope).value
+    return math.nan if math.isnan(own.value) else base * ratio if axis == "latency" else -base / ratio
+
+
+@pytest.mark.parametrize("axis", AXES)
 @pytest.mark.parametrize("records", [board_records(), awkward_records()], ids=["plain", "awkward"])
 def test_the_front_is_what_comparing_every_pair_of_records_gives(records, axis):
-    name, scope, higher = COSTS[axis]
     points = {}
     for record in records:
-        quality, cost = record.metric("top1"), record.metric(name, scope)
-        if quality is not None and cost is not None and not math.isnan(cost.value):
-            points[record.recipe] = (quality.value, -cost.value if higher else cost.value)
+        quality, cost = record.metric("top1"), cost_of(record, records[0], axis)
+        if quality is not None and not math.isnan(cost):
+            points[record.recipe] = (quality.value, cost)
     front = {
         ours
         for ours, (quality, cost) in points.items()
@@ -160,20 +172,30 @@ def test_seeds_that_disagree_leave_the_verdict_undecided():
 
 def test_a_recipe_that_answers_alike_but_slower_is_not_tied_with_the_front():
     same = predictions(0.95)
-    records = [run_record(predictions=same), run_record("ort-fp32", predictions=same, latency_s=4e-4)]
+    records = [run_record(predictions=same), run_record("ort-fp32", predictions=same, speedup=2.5)]
     place = row_of(records, "baseline").places["latency"]
     # Redrawn without pairing, it would be on the front in half of the draws.
     assert (place.standing, place.probability) == ("dominated", 0.0)
 
 
 def test_a_recipe_that_is_hardly_worse_on_few_images_is_tied():
-    records = [
-        run_record("ort-fp32", accuracy=0.95, latency_s=4e-4),
-        run_record("bf16", accuracy=0.947, latency_s=5e-4),
+    front = run_record("ort-fp32", accuracy=0.95, speedup=2.5)
+    place = row_of([run_record(accuracy=0.9), front, run_record("bf16", accuracy=0.947, speedup=2)], "bf16").places[
+        "latency"
     ]
-    place = row_of(records, "bf16").places["latency"]
     assert place.standing == "tied"
     assert 0.05 <= place.probability < 0.6
+
+
+def test_a_busy_minute_does_not_put_a_faster_recipe_behind_the_baseline():
+    # Its own run was disturbed: the medians say slower, the timing side by side says faster.
+    disturbed = run_record("channels-last", latency_s=1.2e-3, speedup=1.1)
+    board = board_of([run_record(latency_s=1e-3), disturbed])
+    places = {row.recipe: row.places["latency"].layer for row in board.rows}
+    assert places == {"channels-last": 1, "baseline": 2}
+    x = {point.recipe: point.x for point in board.figures[0].points}
+    assert x["channels-last"] == pytest.approx(x["baseline"] / 1.1)
+    assert row_of([run_record(), disturbed], "channels-last").latency.value == pytest.approx(1.2e-3)
 
 
 def test_quality_has_wilson_s_interval_where_the_record_has_none():
@@ -196,7 +218,7 @@ def test_a_baseline_that_differs_from_itself_is_said_first():
 
 def test_controls_not_held_and_stolen_time_are_warned_of():
     warnings = " ".join(board_of([run_record(windows=(window_state(steal=0.07),))]).warnings)
-    assert "Control not held in 1 of 1 runs: priority, asked for -10, observed 0." in warnings
+    assert "Controls not held in 1 of 1 runs: priority (asked for -10, observed 0)." in warnings
     assert "The hypervisor took up to 7.0 %" in warnings
 
 

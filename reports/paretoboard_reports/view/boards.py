@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -78,25 +79,25 @@ def _self_check(group: Group, columns: Columns) -> Effect | None:
 def _answers(found: Sequence[Row], quality: str) -> Iterable[Answer]:
     fit = [row for row in found if row.status == "ok" and row.quality is not None and _loss(row) <= ALLOWED_LOSS]
     allowed = f"at most {100 * ALLOWED_LOSS:g} point of {quality} lost"
-    if fast := [row for row in fit if row.latency is not None]:
-        row = min(fast, key=lambda r: _value(r.latency))
+    if fast := [row for row in fit if "latency" in row.costs]:
+        row = min(fast, key=_latency)
         yield Answer(question=f"Fastest, {allowed}", row=row, shown=row.latency)
     if small := [row for row in fit if row.file_size is not None]:
         row = min(small, key=lambda r: (_value(r.file_size), -_value(r.quality)))
         yield Answer(question=f"Smallest file, {allowed}", row=row, shown=row.file_size)
     if fit:
         # Of equally good ones the fastest, if speed is known.
-        row = min(fit, key=lambda r: (-_value(r.quality), _value(r.latency) if r.latency else float("inf")))
+        row = min(fit, key=lambda r: (-_value(r.quality), _latency(r)))
         yield Answer(question=f"Highest {quality}", row=row, shown=row.quality)
 
 
 def _figure(axis: Axis, found: Sequence[Row], columns: Columns) -> Figure:
     column = axis_column(axis.name)
-    batch = {"latency": columns.small_batch, "throughput": columns.large_batch}.get(axis.name)
+    batch = columns.batch(axis.name)
     at_batch = f" at batch {batch}" if batch is not None else ""
     measured = [row for row in found if row.status == "ok" and row.quality is not None]
     scales = columns.scales
-    points = tuple(_points(axis, column, measured, scales[column], scales["quality"]))
+    points = tuple(_points(axis, measured, scales[column], scales["quality"]))
     shown = {point.anchor for point in points}
     unit, quality = scales[column].unit, metric_label(columns.quality)
     return Figure(
@@ -112,11 +113,10 @@ def _figure(axis: Axis, found: Sequence[Row], columns: Columns) -> Figure:
     )
 
 
-def _points(axis: Axis, column: str, found: Sequence[Row], x: Scale, y: Scale) -> Iterable[Point]:
+def _points(axis: Axis, found: Sequence[Row], x: Scale, y: Scale) -> Iterable[Point]:
     for row in found:
-        cost: Quantity | None = getattr(row, column)
-        place = row.places[axis.name]
-        if cost is None or row.quality is None or place.layer == 0:
+        cost, place = row.costs.get(axis.name), row.places[axis.name]
+        if cost is None or row.quality is None:
             continue
         said = {"front": "on the front", "tied": "not distinguishable from the front"}.get(place.standing, "dominated")
         yield Point(
@@ -147,6 +147,10 @@ def _loss(row: Row) -> float:
     if row.is_baseline:
         return 0.0
     return -row.quality_effect.quantity.value if row.quality_effect is not None else float("inf")
+
+
+def _latency(row: Row) -> float:
+    return row.costs["latency"].value if "latency" in row.costs else math.inf
 
 
 def _value(shown: Quantity | None) -> float:

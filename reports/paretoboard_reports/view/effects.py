@@ -38,7 +38,7 @@ def quality_effects(cells: Sequence[Cell], metric: str) -> tuple[Effect | None, 
     by_seed: defaultdict[int, dict[int, Change]] = defaultdict(dict)
     for index, cell in enumerate(cells):
         for record in () if cell.is_baseline else cell.measured:
-            baseline = baseline_for(record, cells)
+            baseline = baseline_for(record, cell, cells)
             change = quality_change(record, baseline, metric) if baseline is not None else None
             if change is not None:
                 by_seed[record.seed][index] = change

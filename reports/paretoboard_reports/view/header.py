@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -57,16 +57,7 @@ def warnings(group: Group, self_check: Effect | None) -> tuple[str, ...]:
         )
     records = [record for cell in group.cells for record in cell.records]
     measured = [record for record in records if record.status == "ok"]
-    missed = Counter(
-        (control.name, control.requested, control.observed)
-        for record in measured
-        for control in record.controls
-        if not control.held
-    )
-    found += [
-        f"Control not held in {count} of {len(measured)} runs: {name}, asked for {requested}, observed {observed}."
-        for (name, requested, observed), count in sorted(missed.items())
-    ]
+    found += _not_held(measured)
     steal = max((window.steal for record in measured for window in record.windows), default=0.0)
     if steal > _STEAL_WORTH_SAYING:
         found.append(f"The hypervisor took up to {significant(100 * steal, 2)} % of the cores' time in a window.")
@@ -79,7 +70,9 @@ def resolution(columns: Columns, rows: Sequence[Row]) -> str:
     widths = [
         (effect.quantity.high - effect.quantity.low) / 2
         for row in rows
+        # Recipes that answer alike say nothing about how far apart others have to be.
         if (effect := row.quality_effect) is not None
+        and effect.quantity.value != 0
         and effect.quantity.low is not None
         and effect.quantity.high is not None
     ]
@@ -150,6 +143,20 @@ def _software(group: Group) -> tuple[tuple[str, str], ...]:
         ("Commit", _commit(record)),
         ("Measured", _when(times)),
     )
+
+
+def _not_held(measured: Sequence[RunRecord]) -> Iterable[str]:
+    missed = Counter(
+        (control.name, control.requested, control.observed)
+        for record in measured
+        for control in record.controls
+        if not control.held
+    )
+    by_count: defaultdict[int, list[str]] = defaultdict(list)
+    for (name, requested, observed), count in sorted(missed.items()):
+        by_count[count].append(f"{name} (asked for {requested}, observed {observed})")
+    for count, names in sorted(by_count.items(), reverse=True):
+        yield f"Controls not held in {count} of {len(measured)} runs: {', '.join(names)}."
 
 
 def _mixed(records: Sequence[RunRecord]) -> Iterable[str]:

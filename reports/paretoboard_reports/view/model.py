@@ -112,6 +112,7 @@ class Row:
     is_baseline: bool
     measured_at: datetime
     places: Mapping[AxisName, Place]
+    costs: Mapping[AxisName, Quantity]  # what the places rest on; those that were not measured are left out
     quality: Quantity | None
     quality_effect: Effect | None
     latency: Quantity | None

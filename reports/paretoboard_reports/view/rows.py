@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from paretoboard_reports.view.details import details, steps_in_words
 from paretoboard_reports.view.effects import quality_effects, speed_effect
 from paretoboard_reports.view.model import Row
 from paretoboard_reports.view.numbers import Quantity, Scale, quantity, scale_for
-from paretoboard_reports.view.ranking import AXES, Entry, places
+from paretoboard_reports.view.ranking import AXES, Axis, Entry, places
+from paretoboard_reports.view.select import baseline_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +62,8 @@ class Columns:
         for column in ("latency_p90", "latency_p99"):
             scales[column] = scales["latency"]
         scales["process_memory"] = scales["memory"]
+        # Builds take from milliseconds to hours: the next smaller unit would suit only half of them.
+        scales["build_time"] = Scale(source_unit="s", unit="s", factor=1.0)
         return cls(
             quality=quality,
             small_batch=min(batches),
@@ -67,6 +71,10 @@ class Columns:
             sources=sources,
             scales=scales,
         )
+
+    def batch(self, axis: AxisName) -> int | None:
+        """The batch that an axis is about, None where it is about none."""
+        return {"latency": self.small_batch, "throughput": self.large_batch}.get(axis)
 
     def value(self, cell: Cell, column: str) -> MetricValue | None:
         """What a row has in a column, over its seeds."""
@@ -103,11 +111,12 @@ def over_seeds(records: Sequence[RunRecord], name: str, scope: str) -> MetricVal
 def rows(group: Group, columns: Columns) -> tuple[Row, ...]:
     """The rows of a board: by layer, then quality; those without numbers last, by name."""
     # A run that failed has no numbers, hence no place; it is an entry like any other.
-    where = places([_entry(cell, columns) for cell in group.cells], columns.quality)
+    entries = [_entry(cell, group.cells, columns) for cell in group.cells]
+    where = places(entries, columns.quality)
     effects = quality_effects(group.cells, columns.quality)
     found = [
-        _row(cell, group, columns, place, effect)
-        for cell, place, effect in zip(group.cells, where, effects, strict=True)
+        _row(cell, group, columns, entry, place, effect)
+        for cell, entry, place, effect in zip(group.cells, entries, where, effects, strict=True)
     ]
     return tuple(sorted(found, key=_rank))
 
@@ -124,7 +133,9 @@ def family_of(record: RunRecord) -> Family:
     return "quantize" if kinds == {"quantize"} else "combined"
 
 
-def _row(cell: Cell, group: Group, columns: Columns, where: Mapping[AxisName, Place], effect: Effect | None) -> Row:
+def _row(
+    cell: Cell, group: Group, columns: Columns, entry: Entry, where: Mapping[AxisName, Place], effect: Effect | None
+) -> Row:
     latest = cell.latest
     return Row(
         anchor=_anchor(latest),
@@ -137,6 +148,11 @@ def _row(cell: Cell, group: Group, columns: Columns, where: Mapping[AxisName, Pl
         is_baseline=cell.is_baseline,
         measured_at=latest.started_at,
         places=where,
+        costs={
+            axis: quantity(cost, columns.scales[axis_column(axis)])
+            for axis, cost in entry.costs.items()
+            if cost is not None
+        },
         quality=columns.shown(cell, "quality"),
         quality_effect=effect,
         latency=columns.shown(cell, "latency"),
@@ -155,12 +171,46 @@ def _row(cell: Cell, group: Group, columns: Columns, where: Mapping[AxisName, Pl
     )
 
 
-def _entry(cell: Cell, columns: Columns) -> Entry:
+def _entry(cell: Cell, cells: Sequence[Cell], columns: Columns) -> Entry:
     return Entry(
         records=cell.measured,
         quality=columns.value(cell, "quality"),
-        costs={axis.name: columns.value(cell, axis_column(axis.name)) for axis in AXES},
+        costs={axis.name: _cost(axis, cell, cells, columns) for axis in AXES},
     )
+
+
+def _cost(axis: Axis, cell: Cell, cells: Sequence[Cell], columns: Columns) -> MetricValue | None:
+    """What a recipe is placed by: for times the baseline's own one, times the ratio measured side by side.
+
+    Medians of two runs were taken minutes apart: on a machine that was busier in one of them they would put a
+    recipe on the wrong side of a baseline that it beats. The column of the table still shows each run's own.
+    """
+    own = columns.value(cell, axis_column(axis.name))
+    batch = columns.batch(axis.name)
+    reference = baseline_cell(cell, cells)
+    if own is None or batch is None or reference is None:
+        return own
+    base = columns.value(reference, axis_column(axis.name))
+    speed = _speed_ratio(cell, batch)
+    if base is None or speed is None:
+        return own
+    shares = [1 / share for share in reversed(speed)] if axis.higher_is_better else speed
+    low, value, high = (base.value * share for share in shares)
+    return dataclasses.replace(own, value=value, low=low, high=high)
+
+
+def _speed_ratio(cell: Cell, batch: int) -> tuple[float, float, float] | None:
+    """Time against the baseline's as (low, ratio, high) over all seeds; None where one is missing or open."""
+    if cell.is_baseline:
+        return 1.0, 1.0, 1.0
+    found = [[c for c in record.comparisons if c.batch == batch][:1] for record in cell.measured]
+    comparisons = [comparison for one in found for comparison in one]
+    ends = [end for comparison in comparisons for end in (comparison.low, comparison.ratio, comparison.high)]
+    if len(comparisons) < len(found) or not all(0 < end < math.inf for end in ends):
+        return None
+    logs = [math.log(comparison.ratio) for comparison in comparisons]
+    ratio = math.exp(sum(logs) / len(logs))
+    return min(c.low for c in comparisons), ratio, max(c.high for c in comparisons)
 
 
 def axis_column(axis: AxisName) -> str:

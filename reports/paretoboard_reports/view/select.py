@@ -65,15 +65,19 @@ def groups(records: Iterable[RunRecord]) -> tuple[Group, ...]:
     return tuple(found)
 
 
-def baseline_for(record: RunRecord, cells: Sequence[Cell]) -> RunRecord | None:
-    """The baseline's run that `record` is judged against: same environment, the same seed if there is one."""
-    candidates = [
-        candidate
-        for cell in cells
-        if cell.is_baseline
-        for candidate in cell.measured
-        if candidate.provenance.environment_id == record.provenance.environment_id
-    ]
+def baseline_cell(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
+    """The baseline's row of the same environment, if it has numbers."""
+    environment = cell.latest.provenance.environment_id
+    for candidate in cells:
+        if candidate.is_baseline and candidate.measured and candidate.latest.provenance.environment_id == environment:
+            return candidate
+    return None
+
+
+def baseline_for(record: RunRecord, cell: Cell, cells: Sequence[Cell]) -> RunRecord | None:
+    """The baseline's run that a record of `cell` is judged against: same environment, the same seed if there is one."""
+    reference = baseline_cell(cell, cells)
+    candidates = reference.measured if reference is not None else ()
     return max(candidates, key=lambda found: (found.seed == record.seed, _age(found)), default=None)
 
 
