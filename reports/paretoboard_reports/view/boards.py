@@ -108,6 +108,7 @@ def _figure(axis: Axis, found: Sequence[Row], columns: Columns) -> Figure:
         x_higher_is_better=axis.higher_is_better,
         title=f"{quality} against {axis.label.lower()}{at_batch}: {len(points)} recipes, "
         f"{sum(point.standing == 'front' for point in points)} of them on the front",
+        note="Times are the baseline’s, multiplied by the ratio measured side by side." if batch is not None else "",
         points=points,
         missing=tuple(row.recipe for row in measured if row.anchor not in shown),
     )

@@ -115,12 +115,12 @@ def _quality_note(change: Change) -> str:
     name = METRICS[change.metric].name
     return (
         f"{name} on the same {change.n:,} images: {change.gained:,} only this one gets right, "
-        f"{change.lost:,} only the baseline; McNemar exact p = {p_text(change.p_value)}"
+        f"{change.lost:,} only the baseline; McNemar exact {p_text(change.p_value)}"
     )
 
 
 def _speed_note(found: Comparison) -> str:
-    chance = "" if found.p_value is None else f", p = {p_text(found.p_value)}"
+    chance = "" if found.p_value is None else f", {p_text(found.p_value)}"
     return (
         f"{found.launches} launches, {found.windows} windows, {found.clock} time, "
         f"{100 * found.confidence:g} % interval, "
@@ -130,4 +130,4 @@ def _speed_note(found: Comparison) -> str:
 
 def p_text(p_value: float) -> str:
     """A p-value as it is written."""
-    return "< 0.001" if p_value < 0.001 else significant(p_value, 2)
+    return "p < 0.001" if p_value < 0.001 else f"p = {significant(p_value, 2)}"

@@ -163,6 +163,7 @@ class Figure:
     y_label: str
     x_higher_is_better: bool
     title: str
+    note: str  # how the costs were got, "" where they are each run's own
     points: tuple[Point, ...]
     missing: tuple[str, ...]  # recipes without this cost
 
