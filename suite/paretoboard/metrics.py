@@ -1,7 +1,7 @@
 """Every metric a record can carry: its unit, which way is better, and what it means.
 
 A metric's `scope` says what one value of it is about: "" for the run as a whole, "batch=32" for a batch size,
-"class=3" for a class index.
+"class=3" for a class index, "scenario=server" for a scenario of MLPerf.
 """
 
 from __future__ import annotations
@@ -32,14 +32,33 @@ METRICS: Final[dict[str, Metric]] = dict(
     (
         _metric("top1", "1", "higher", "quality", "share of images whose best guess is right"),
         _metric("top5", "1", "higher", "quality", "share of images whose five best guesses hold the right one"),
-        _metric("precision", "1", "higher", "quality", "of what was called a class, the share that is; mean over classes"),
+        _metric(
+            "precision", "1", "higher", "quality", "of what was called a class, the share that is; mean over classes"
+        ),
         _metric("recall", "1", "higher", "quality", "of what is a class, the share that was found; mean over classes"),
         _metric("f1", "1", "higher", "quality", "harmonic mean of precision and recall; mean over classes"),
         _metric("latency", "s", "lower", "speed", "median time of one call"),
         _metric("latency_p90", "s", "lower", "speed", "time that nine calls in ten stay under"),
         _metric("latency_p99", "s", "lower", "speed", "time that 99 calls in 100 stay under"),
-        _metric("throughput", "1/s", "higher", "speed", "images per second at the declared batch, from the median call"),
-        _metric("load", "s", "lower", "speed", "time from the file on disk to a model ready to run, in a fresh process"),
+        _metric(
+            "throughput", "1/s", "higher", "speed", "images per second at the declared batch, from the median call"
+        ),
+        _metric(
+            "latency_bound",
+            "s",
+            "lower",
+            "speed",
+            "what LoadGen's early stopping vouches the scenario's latency stays under",
+        ),
+        _metric(
+            "server_qps", "1/s", "higher", "speed", "highest load at which 99 queries in 100 keep the declared latency"
+        ),
+        _metric(
+            "scenario_valid", "1", "neither", "speed", "1 where LoadGen calls the result of a scenario valid, else 0"
+        ),
+        _metric(
+            "load", "s", "lower", "speed", "time from the file on disk to a model ready to run, in a fresh process"
+        ),
         _metric("first_inference", "s", "lower", "speed", "time of the first call in a fresh process"),
         _metric("peak_memory", "B", "lower", "memory", "peak resident memory that the model adds to its idle runtime"),
         _metric("process_memory", "B", "lower", "memory", "peak resident memory of the whole measuring process"),
@@ -48,8 +67,53 @@ METRICS: Final[dict[str, Metric]] = dict(
         _metric("compressed_size", "B", "lower", "size", "bytes of that file under LZMA"),
         _metric("parameters", "count", "lower", "size", "numbers that the model stores"),
         _metric("nonzero_parameters", "count", "lower", "size", "numbers that the model stores and that are not zero"),
-        _metric("macs", "count", "lower", "compute", "multiply-accumulates of one image, counted by torch's FlopCounterMode / 2"),
-        _metric("build_time", "s", "lower", "cost", "seconds that building took, all steps, cached ones counted as when they ran"),
-        _metric("images_seen", "count", "lower", "cost", "images that building trained or calibrated on, repeats counted"),
+        _metric(
+            "macs",
+            "count",
+            "lower",
+            "compute",
+            "multiply-accumulates of one image, counted by torch's FlopCounterMode / 2",
+        ),
+        _metric(
+            "build_time",
+            "s",
+            "lower",
+            "cost",
+            "seconds that building took, all steps, cached ones counted as when they ran",
+        ),
+        _metric(
+            "energy", "J", "lower", "cost", "energy of one image in a steady loop, from the computing device's counters"
+        ),
+        _metric(
+            "energy_above_idle",
+            "J",
+            "lower",
+            "cost",
+            "of that, what the idle machine would not have used in the same time",
+        ),
+        _metric(
+            "idle_power",
+            "W",
+            "neither",
+            "cost",
+            "power of the computing device with nothing to do, between those loops",
+        ),
+        _metric(
+            "build_energy",
+            "J",
+            "lower",
+            "cost",
+            "energy that building took, all steps, cached ones counted as when they ran",
+        ),
+        _metric(
+            "supervision",
+            "1",
+            "neither",
+            "cost",
+            "CPU time of the supervising processes as a share of the time that timing took",
+        ),
+        _metric(
+            "images_seen", "count", "lower", "cost", "images that building trained or calibrated on, repeats counted"
+        ),
     )
 )

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 Device = Literal["cpu", "cuda"]
 Budget = Literal["smoke", "quick", "standard", "release"]
+Scenario = Literal["single-stream", "multi-stream", "offline", "server"]
 BASELINE: Final = "baseline"
 
 
@@ -108,6 +109,8 @@ class MeasureSpec:
     batches: tuple[int, ...] = (1,)  # latency is read at the smallest, throughput at the largest
     budget: Budget = "standard"
     timeout_s: float = 900.0  # for one run, building included
+    scenarios: tuple[Scenario, ...] = ()  # of MLPerf, each in accuracy and in performance mode
+    server_latency_s: float | None = None  # that 99 queries in 100 keep in scenario "server"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,7 +160,11 @@ def _spec(path: Path, table: TaskFile, names: Names, recipes: tuple[Recipe, ...]
             range=table.preprocess.range, mean=tuple(table.preprocess.mean), std=tuple(table.preprocess.std)
         ),
         measure=MeasureSpec(
-            batches=tuple(table.measure.batches), budget=table.measure.budget, timeout_s=table.measure.timeout_s
+            batches=tuple(table.measure.batches),
+            budget=table.measure.budget,
+            timeout_s=table.measure.timeout_s,
+            scenarios=tuple(table.measure.scenarios),
+            server_latency_s=table.measure.server_latency_s,
         ),
         recipes=recipes,
     )

@@ -85,7 +85,7 @@ class TrainTable(Table):
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     weight_decay: Annotated[float, Ge(0)] = 5e-4
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
-    augment: list[_Text] = Field(default=[])
+    augment: list[Literal["crop", "cutout", "flip", "shift"]] = Field(default=[])
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
