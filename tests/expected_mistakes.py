@@ -116,7 +116,7 @@ EXPECTED: dict[str, list[tuple[str, int, str]]] = {
         (
             "parameter_is_no_choice.toml",
             23,
-            "recipes.int8.steps[0].calibrate: found 'minimax' (a string); 'minmax', 'entropy' or 'percentile' would be right.",
+            "recipes.int8.steps[0].calibrate: found 'minimax' (a string); 'minmax', 'entropy' or 'percentile'",
         )
     ],
     "parameter_out_of_range.toml": [

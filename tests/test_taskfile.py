@@ -109,6 +109,18 @@ def test_a_task_is_named_by_its_path_below_tasks(tmp_path: Path) -> None:
     assert taskfile.task_name(tmp_path / "mine.toml") == "mine"
 
 
+def test_a_task_may_train_with_every_augmentation_that_training_knows(tmp_path: Path) -> None:
+    from paretoboard.training import AUGMENTATIONS  # imports torch
+
+    names = json.dumps(list(AUGMENTATIONS))
+    task = load(changed(tmp_path, "lr = 0.1 }", f"lr = 0.1, augment = {names} }}"))
+    assert task.model.train is not None
+    assert task.model.train.augment == tuple(AUGMENTATIONS)
+    [(_, line, message)] = mistakes(changed(tmp_path, "lr = 0.1 }", 'lr = 0.1, augment = ["flop"] }'))
+    assert line == 15
+    assert "Did you mean 'flip'?" in message
+
+
 # Extending
 
 
