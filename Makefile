@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help board test check format schema clean
+.PHONY: help board debian test check format schema bench-kill clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -17,10 +17,15 @@ help: ## Show this list
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
+# A run that failed is a row of the board with its reason, so exit code 1 goes on; everything else stops.
 board: .venv/installed ## Measure tasks/quick on this machine and render site/index.html
-	$(BIN)/paretoboard run tasks/quick
-	$(BIN)/paretoboard report --out site
+	$(BIN)/paretoboard run tasks/quick || test $$? -eq 1
 	$(BIN)/paretoboard board tasks/quick
+	$(BIN)/paretoboard report --out site
+
+debian: ## Install what Debian has and pip has not: a compiler, a browser, hyperfine (as root)
+	apt-get update --quiet
+	apt-get install --yes --no-install-recommends g++ chromium chromium-driver hyperfine
 
 test: .venv/installed-test ## Run all tests
 	$(BIN)/python -m pytest
@@ -34,6 +39,10 @@ check: .venv/installed-test ## Formatting, lint, strict typing, layer rule
 format: .venv/installed-test ## Format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench-kill: .venv/installed-test ## Kill `run tasks/quick` at 20 random moments, resume, and count the records
+	rm -rf build/bench-kill
+	$(BIN)/python tests/killing.py tasks/quick --results build/bench-kill --kills 20
 
 schema: .venv/installed ## Write tasks/task.schema.json, with which editors check task files
 	$(BIN)/python -m paretoboard.taskfile.schema tasks/task.schema.json

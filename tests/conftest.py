@@ -1,8 +1,11 @@
-"""What tests share: where real data lies."""
+"""What tests share: where real data lies, and results that were really measured."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +30,47 @@ def cifar10_root(data_root: Path) -> Path:
         if not (data_root / "cifar-10-batches-bin" / batch).exists():
             pytest.skip(f"no {batch} of CIFAR-10 in {data_root}")
     return data_root
+
+
+@pytest.fixture(scope="session")
+def tiny_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A task that is measured in seconds: the embedded digits, one epoch, one recipe that works and one that can't."""
+    folder = tmp_path_factory.mktemp("tasks")
+    for name in ("train", "test", "calibration"):
+        shutil.copy(REPOSITORY / "tasks" / "quick" / f"{name}.txt", folder)
+    path = folder / "tiny.toml"
+    path.write_text(
+        """
+        version = 1
+        title = "A tiny task"
+        quality = { metric = "top1" }
+        seeds = [0]
+        profiles = ["cpu-1"]
+        [dataset]
+        name = "digits"
+        subset = "test"
+        train = "train"
+        calibration = "calibration"
+        [model]
+        name = "cifar-resnet8"
+        train = { epochs = 1, lr = 0.1, batch = 64 }
+        [measure]
+        batches = [1]
+        budget = "smoke"
+        [recipes.ort-fp32]
+        steps = [{ technique = "run.onnxruntime" }]
+        [recipes.diverging]
+        steps = [{ technique = "train.finetune", epochs = 1, lr = 1e30 }]
+        """
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_results(tiny_task: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the tiny task, measured by the command line."""
+    results = tmp_path_factory.mktemp("results")
+    command = [sys.executable, "-m", "paretoboard", "run", str(tiny_task), "--results", str(results)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1, done.stderr  # one run fails, as it should
+    return results

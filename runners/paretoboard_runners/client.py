@@ -23,7 +23,7 @@ from paretoboard.records import ControlState
 from paretoboard_runners import controls, jobs, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from paretoboard.spec import HardwareProfile
 
@@ -122,6 +122,7 @@ class Worker:
         result: type[T],
         *,
         limits: JobLimits,
+        preload: Sequence[str] = (),
         fresh_environment: Mapping[str, str] | None = None,
         on_event: Callable[[Mapping[str, Any]], None] = lambda event: None,
     ) -> tuple[T, Path]:
@@ -129,6 +130,7 @@ class Worker:
 
         Args:
             function: `module:function` that takes (job, folder, emit) and gives a `result`.
+            preload: modules that the worker imports first, once for all jobs that ask for them.
             fresh_environment: start a new interpreter with these variables instead of forking the worker.
         Raises:
             JobFailedError: when it ended without a result, for whatever reason.
@@ -141,6 +143,7 @@ class Worker:
         self._send(
             {
                 "function": function,
+                "preload": list(preload),
                 "kind": f"{type(job).__module__}:{type(job).__qualname__}",
                 "folder": str(folder),
                 "timeout_s": limits.timeout_s,

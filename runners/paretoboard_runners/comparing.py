@@ -49,6 +49,7 @@ def time_against(
     batch: int,
     threads: int,
     input_file: Path,
+    preload: Sequence[str],
     limits: Callable[[], JobLimits],
     watch: Callable[[float, str], None],
 ) -> TimedComparison:
@@ -68,7 +69,9 @@ def time_against(
                 plan=LaunchPlan(seconds=budget.seconds, seed=_launch_seed(run, batch, number), threads=threads),
                 input_file=input_file,
             )
-            result, folder = worker.do("paretoboard_runners.launch:launch", job, jobs.LaunchResult, limits=limits())
+            result, folder = worker.do(
+                "paretoboard_runners.launch:launch", job, jobs.LaunchResult, preload=preload, limits=limits()
+            )
             calls.append(_read_calls(folder / CALLS, batch, number))
             windows += [_state(batch, number, index, seen) for index, seen in enumerate(result.windows)]
             outputs += [kept for kept in result.outputs if kept.arm == CANDIDATE]

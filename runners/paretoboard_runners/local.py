@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from paretoboard.errors import DataError, RefusedError
+from paretoboard import runtimes
+from paretoboard.errors import DataError, NotApplicableError, RefusedError
 from paretoboard.metrics import METRICS
 from paretoboard.plan import RunSpec, plain
 from paretoboard.records import (
@@ -27,8 +28,8 @@ from paretoboard.records import (
     RunRecord,
     Status,
 )
-from paretoboard.spec import BASELINE, HardwareProfile, Recipe
-from paretoboard_runners import controls, jobs, machine
+from paretoboard.spec import BASELINE, HardwareProfile, Recipe, Scenario
+from paretoboard_runners import controls, jobs, machine, scenarios
 from paretoboard_runners.client import JobFailedError, JobLimits, Worker, WorkerLostError
 from paretoboard_runners.comparing import TimedComparison, join_calls, time_against
 from paretoboard_runners.quality import INPUTS, PREDICTIONS
@@ -49,7 +50,7 @@ _TRIES: Final = 2
 class Progress:
     """How far the run in hand is."""
 
-    stage: str  # "build", "quality", "memory", "timing"
+    stage: str  # "build", "quality", "memory", "timing", "scenarios"
     done: float  # share of the stage, 0 to 1
     text: str
 
@@ -109,6 +110,8 @@ class LocalRunner:
                     return draft.record("failed", f"the measuring worker was lost twice: {error}")
             except RefusedError as error:
                 return draft.record("refused", str(error))
+            except NotApplicableError as error:
+                return draft.record("skipped", str(error))
             except TimedOtherwiseError as error:
                 return draft.record("unstable", str(error))
             draft.forget()
@@ -122,6 +125,9 @@ class LocalRunner:
         os.sched_setaffinity(0, self._own_cores)
 
     def _hold(self, profile: HardwareProfile) -> _Held:
+        if profile.device != "cpu":
+            # Timing its calls from the CPU's clocks would measure something else than the profile says.
+            raise RefusedError(f"profile {profile.name}: no runtime of this version runs on {profile.device}")
         if self._held is None or self._held.profile != profile:
             self.close()
             cores = controls.choose_cores(profile)
@@ -220,6 +226,8 @@ class _Measurement:
 
     def take(self) -> None:
         """Do all phases."""
+        if self.run.measure.scenarios:
+            scenarios.require()
         baseline = self._build(dataclasses.replace(self.run, recipe=Recipe(name=BASELINE)))
         built = baseline if self.run.is_baseline else self._build(self.run)
         self._keep_build(built)
@@ -227,6 +235,8 @@ class _Measurement:
         self._probe(built, inputs)
         for batch in self.run.measure.batches:
             self._time(baseline, built, inputs, batch)
+        for scenario in self.run.measure.scenarios:
+            self._scenario(built, scenario)
 
     def _limits(self) -> JobLimits:
         spent = time.monotonic() - self.draft.start
@@ -287,6 +297,7 @@ class _Measurement:
             "paretoboard_runners.quality:score",
             job,
             jobs.QualityResult,
+            preload=[runtimes.module_of(built.runtime)],
             limits=self._limits(),
             on_event=self._on_event,
         )
@@ -308,7 +319,7 @@ class _Measurement:
             job,
             jobs.ProbeResult,
             limits=self._limits(),
-            fresh_environment=controls.memory_environment(self.run.profile),
+            fresh_environment=controls.memory_environment(self.run.profile, self.held.worker.cores),
             on_event=self._on_event,
         )[0]
         draft = self.draft
@@ -327,12 +338,41 @@ class _Measurement:
             batch=batch,
             threads=self.threads,
             input_file=inputs,
+            preload=[runtimes.module_of(built.runtime)],
             limits=self._limits,
             watch=lambda done, text: self.watch(Progress(stage="timing", done=done, text=text)),
         )
         self.draft.timed.append(timed)
         assert self.draft.predictions is not None
         self._check_answers(timed, self.draft.predictions)
+
+    def _scenario(self, built: jobs.BuildResult, scenario: Scenario) -> None:
+        measure = self.run.measure
+        job = scenarios.ScenarioJob(
+            scenario=scenario,
+            artifact=built.folder,
+            dataset=self.run.dataset,
+            preprocess=self.run.preprocess,
+            data_root=self.data_root,
+            largest_batch=max(measure.batches),
+            threads=self.threads,
+            durations=scenarios.DURATIONS[measure.budget],
+            seed=self.run.seed,
+            server_latency_s=measure.server_latency_s,
+        )
+        result = self.held.worker.do(
+            "paretoboard_runners.scenarios:measure",
+            job,
+            scenarios.ScenarioResult,
+            limits=self._limits(),
+            on_event=self._on_event,
+        )[0]
+        self.draft.metrics += result.metrics
+        self.draft.notes += result.notes
+        assert self.draft.predictions is not None
+        scored = self.draft.predictions.top_classes[list(result.positions), 0]
+        same = int((scored == np.asarray(result.classes)).sum())
+        self._judge_answers(f"scenario {scenario}", "of accuracy mode", same, len(scored))
 
     def _check_answers(self, timed: TimedComparison, predictions: Predictions) -> None:
         """The timed run is the accurate run: kept outputs of timed calls against the scored ones (MLPerf's TEST01)."""
@@ -342,16 +382,16 @@ class _Measurement:
             for kept in timed.outputs
             for offset, best in enumerate(kept.classes)
         ]
-        other = sum(1 for best, right in answers if best != right)
-        if other > _MOST_DISAGREEMENT * len(answers):
+        same = sum(1 for best, right in answers if best == right)
+        self._judge_answers(f"batch {timed.comparison.batch}", "kept from timed calls", same, len(answers))
+
+    def _judge_answers(self, about: str, origin: str, same: int, answers: int) -> None:
+        if answers - same > _MOST_DISAGREEMENT * answers:
             raise TimedOtherwiseError(
-                f"batch {timed.comparison.batch}: {other} of {len(answers)} answers of timed calls "
-                "differ from the scored ones"
+                f"{about}: {answers - same} of {answers} answers {origin} differ from the scored ones"
             )
-        self.draft.notes.append(
-            f"Batch {timed.comparison.batch}: {len(answers) - other} of {len(answers)} answers kept from timed calls "
-            "equal the scored ones."
-        )
+        note = f"{about}: {same} of {answers} answers {origin} equal the scored ones."
+        self.draft.notes.append(note[0].upper() + note[1:])
 
 
 class TimedOtherwiseError(Exception):

@@ -20,7 +20,7 @@ from paretoboard.spec import HardwareProfile
 from paretoboard_runners import controls, jobs, phases, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 # What jobs import; those that are missing are a job's own problem.
 _PRELOAD: Final = (
@@ -54,14 +54,11 @@ def _serve(control: socket.socket) -> None:
     profile = jobs.from_json(HardwareProfile, json.dumps(setup["profile"]))
     cores, seed = tuple(setup["cores"]), setup["seed"]
     early = controls.apply_in_process(profile, cores, seed)
-    for name in _PRELOAD:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            continue
+    _preload(_PRELOAD)
     late = controls.apply_after_imports(profile, cores, seed)
     _reply(control, {"controls": [asdict(state) for state in controls.states(early, late)]})
     for request in requests:
+        _preload(request["preload"])
         ending = _perform(control, request)
         _reply(control, {"ended": asdict(ending)})
 
@@ -85,6 +82,14 @@ def _perform(control: socket.socket, request: Mapping[str, Any]) -> supervise.En
         on_event=lambda event: _reply(control, {"event": event}),
         control=control,
     )
+
+
+def _preload(modules: Iterable[str]) -> None:
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception:  # noqa: BLE001, S112 - the job meets the same error, and there it becomes a record
+            continue
 
 
 def _lines(control: socket.socket) -> Iterator[dict[str, Any]]:

@@ -228,37 +228,27 @@ def _checked_structure(candidate: Candidate, state: Mapping[str, Any]) -> Mappin
     with torch.random.fork_rng(devices=[]):
         structure = describe(module, build(candidate.architecture, candidate.classes))
     generator = torch.Generator().manual_seed(0)
-    image = torch.rand((1, *candidate.input_shape), generator=generator).to(
-        getattr(torch, candidate.execution.dtype)
-    )
+    image = torch.rand((1, *candidate.input_shape), generator=generator).to(getattr(torch, candidate.execution.dtype))
     try:
         rebuilt = _rebuild(candidate.architecture, candidate.classes, structure, state)
         with torch.inference_mode():
             wanted, found = module(image), rebuilt(image)
     except RuntimeError as error:
-        raise NotApplicableError(
-            f"the model can't be rebuilt from its structure and weights: {error}"
-        ) from error
+        raise NotApplicableError(f"the model can't be rebuilt from its structure and weights: {error}") from error
     # Memory formats may differ, and with them the order of sums: some units in the last place are nothing.
     tolerance = 64 * torch.finfo(wanted.dtype).eps
-    if not torch.allclose(
-        found, wanted, rtol=tolerance, atol=tolerance * float(wanted.abs().max()), equal_nan=True
-    ):
+    if not torch.allclose(found, wanted, rtol=tolerance, atol=tolerance * float(wanted.abs().max()), equal_nan=True):
         raise NotApplicableError("the model rebuilt from its structure and weights gives other outputs")
     return structure
 
 
-def _rebuild(
-    architecture: str, classes: int, structure: Mapping[str, Any], state: Mapping[str, Any]
-) -> nn.Module:
+def _rebuild(architecture: str, classes: int, structure: Mapping[str, Any], state: Mapping[str, Any]) -> nn.Module:
     import torch
 
     from paretoboard.models import build
     from paretoboard.models.structure import rebuild
 
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # the initial weights are thrown away: draw no one's random numbers
+    with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away: draw no one's random numbers
         module = rebuild(build(architecture, classes), structure)
     module.load_state_dict(state, strict=True, assign=True)  # assign keeps each tensor's own dtype
     return module.eval()

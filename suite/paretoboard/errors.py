@@ -1,14 +1,14 @@
 """What can go wrong, as a tree, with the exit code each branch ends the command line with.
 
-    ParetoboardError
-    ├── InputError            2   the user's input: a task file, an option, a name, missing data
-    │   ├── TaskFileError     2   every mistake of one task file, each with its line
-    │   ├── UnknownNameError  2   a name that no registry knows, with the nearest known one
-    │   └── DataError         2   data that is missing, or is not what it should be
-    ├── NotApplicableError    -   a technique refuses a model or a machine; becomes a `skipped` record
-    ├── RefusedError          -   a profile requires what this machine can't hold; becomes a `refused` record
-    ├── DivergedError         -   a loss or an output that is not a number; becomes a `failed` record
-    └── StoreError            3   stored data that is damaged or of an unknown version
+ParetoboardError
+├── InputError            2   the user's input: a task file, an option, a name, missing data
+│   ├── TaskFileError     2   every mistake of one task file, each with its line
+│   ├── UnknownNameError  2   a name that no registry knows, with the nearest known one
+│   └── DataError         2   data that is missing, or is not what it should be
+├── NotApplicableError    -   a technique refuses a model or a machine; becomes a `skipped` record
+├── RefusedError          -   a profile requires what this machine can't hold; becomes a `refused` record
+├── DivergedError         -   a loss or an output that is not a number; becomes a `failed` record
+└── StoreError            3   stored data that is damaged or of an unknown version
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ def run(
     results: options.Results = None,
     data_root: options.DataRoot = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything again.")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Measure again what failed, timed out or was skipped.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Measure again what failed, timed out or was skipped.")
+    ] = False,
     budget: Annotated[
         str | None, typer.Option("--budget", metavar="TIME", help="Begin no run after this time: 90s, 15m, 2h.")
     ] = None,
@@ -42,7 +44,9 @@ def run(
     """
     budget_s = None if budget is None else options.seconds(budget)
     runs = options.chosen_runs(tasks, profile=profile, only=only, seeds=seeds)
-    summary = _measure(runs, options.results_folder(results), options.data_root_folder(data_root), fresh, retry, budget_s)
+    summary = _measure(
+        runs, options.results_folder(results), options.data_root_folder(data_root), fresh, retry, budget_s
+    )
     _say(_sentence(summary))
     raise typer.Exit(1 if summary.not_ok else 0)
 
@@ -181,5 +185,7 @@ class _Bars(AbstractContextManager["_Bars"]):
         from rich.markup import escape
 
         mark = "[green]ok[/]" if record.status == "ok" else "[red]--[/]"
-        self._console.print(f"{mark} {escape(self._name)}  {escape(_result(record))}  [dim]{record.duration_s:.1f} s[/]")
+        self._console.print(
+            f"{mark} {escape(self._name)}  {escape(_result(record))}  [dim]{record.duration_s:.1f} s[/]"
+        )
         self._bars.update(self._plan, completed=self._number)

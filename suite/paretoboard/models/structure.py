@@ -83,9 +83,7 @@ def _layer(module: nn.Module, path: str) -> dict[str, Any]:
     if not path or type(module) not in _ARGUMENTS:
         known = ", ".join([*_TYPES, "Sequential"])
         where = f"layer '{path}'" if path else "the network as a whole"
-        raise NotApplicableError(
-            f"{where} is now a {type(module).__name__}, which can't be stored; known are {known}"
-        )
+        raise NotApplicableError(f"{where} is now a {type(module).__name__}, which can't be stored; known are {known}")
     arguments = {name: _argument(module, name) for name in _ARGUMENTS[type(module)]}
     return {"type": type(module).__name__, **arguments}
 
@@ -104,8 +102,6 @@ def _construct(layer: Mapping[str, Any]) -> nn.Module:
             sequence.add_module(name, _construct(child))
         return sequence
     arguments = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in layer.items()
-        if name != "type"
+        name: tuple(value) if isinstance(value, list) else value for name, value in layer.items() if name != "type"
     }
     return _TYPES[layer["type"]](**arguments)

@@ -97,6 +97,11 @@ def idle(runtime: str) -> None:
     _load(runtime).idle()
 
 
+def module_of(runtime: str) -> str:
+    """The module that a runtime's sessions come from."""
+    return RUNTIMES.target(runtime).partition(":")[0]
+
+
 def predict(session: Session, images: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
     """Logits (n, classes) of preprocessed images (n, channels, height, width), `batch` at a time.
 

@@ -49,7 +49,9 @@ class Technique(ABC):
 
     source: ClassVar[str]  # paper and section, or the library's documented procedure
     version: ClassVar[int] = 1  # raise it when the same parameters come to mean something else
-    takes: ClassVar[tuple[Form, ...]]  # forms it can be applied to; a "torch" model is exported where only "onnx" is taken
+    takes: ClassVar[
+        tuple[Form, ...]
+    ]  # forms it can be applied to; a "torch" model is exported where only "onnx" is taken
     gives: ClassVar[Form | None] = None  # the form it leaves, None for the one it got
     needs: ClassVar[tuple[Need, ...]] = ()
     runtime: ClassVar[str | None] = None  # the runtime it chooses, for techniques that choose one
