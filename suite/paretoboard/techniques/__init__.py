@@ -8,16 +8,14 @@ companions only inside functions, for the same reason.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from paretoboard.artifact import Candidate, Form
-    from paretoboard.datasets import Images
-    from paretoboard.spec import Preprocess, TrainSettings
+from paretoboard.artifact import Candidate, Form
+from paretoboard.datasets import Images
+from paretoboard.spec import Preprocess, TrainSettings
 
 Need = Literal["train", "calibration"]
 

@@ -1,0 +1,199 @@
+"""What every registered technique must keep to; a new one is tested by being registered."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from paretoboard import runtimes
+from paretoboard.artifact import ArtifactFile, Candidate, Execution, save
+from paretoboard.errors import NotApplicableError
+from paretoboard.registry import TECHNIQUES
+from paretoboard.runtimes.statistics import statistics
+from paretoboard.techniques import Applied, Technique
+from paretoboard.techniques.export import as_graph
+from small_models import candidate, fingerprint, inputs, workbench
+
+# Parameters that a technique has no default for.
+REQUIRED: dict[str, dict[str, Any]] = {"train.finetune": {"epochs": 1}}
+BATCH = 8
+NAMES = list(TECHNIQUES)
+
+
+def technique(name: str) -> Technique:
+    made: Technique = TECHNIQUES.load(name)(**REQUIRED.get(name, {}))
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    applied: Applied
+    folder: Path
+    files: tuple[ArtifactFile, ArtifactFile]  # of two builds that share nothing
+    input_kept: bool  # the candidate it was applied to is as it was
+    random_kept: bool  # torch's global generator is as it was
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
+    """Every technique applied to the smallest network, twice, and saved."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    return {name: build(name, folder / name) for name in NAMES}
+
+
+def build(name: str, folder: Path) -> Built:
+    start = candidate()
+    assert start.module is not None
+    before, random = fingerprint(start.module), torch.get_rng_state()
+    applied = technique(name).apply(start, workbench(folder / "scratch"))
+    random_kept = torch.equal(torch.get_rng_state(), random)
+    torch.manual_seed(torch.initial_seed() + 1)  # the second build begins elsewhere
+    again = technique(name).apply(candidate(), workbench(folder / "scratch-again"))
+    return Built(
+        applied=applied,
+        folder=folder / "one",
+        files=(save(applied.candidate, folder / "one"), save(again.candidate, folder / "two")),
+        input_kept=fingerprint(start.module) == before and start.execution == Execution(),
+        random_kept=random_kept,
+    )
+
+
+@pytest.fixture(scope="module")
+def reloaded(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """Logits of every artifact from one fresh process; whatever is compiled is compiled here only."""
+    program = """
+import pathlib, sys, numpy
+from paretoboard import runtimes
+images, out = numpy.load(sys.argv[1]), {}
+for folder in map(pathlib.Path, sys.argv[3:]):
+    session = runtimes.open(folder, threads=1, batches=(len(images),))
+    out[folder.parent.name] = runtimes.predict(session, images, len(images))
+    session.close()
+numpy.savez(sys.argv[2], **out)
+"""
+    folder = tmp_path_factory.mktemp("logits")
+    np.save(folder / "in.npy", inputs(BATCH))
+    command = [sys.executable, "-c", program, str(folder / "in.npy"), str(folder / "out.npz")]
+    command += [str(one.folder) for one in built.values()]
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    return dict(np.load(folder / "out.npz"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_technique_is_a_frozen_dataclass_that_names_its_source(name: str) -> None:
+    made = technique(name)
+    assert len(made.source) > 20
+    assert set(made.takes) <= {"torch", "onnx"}
+    assert made.takes
+    assert made.version >= 1
+    assert made == technique(name)
+    assert type(made).__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert all(field.kw_only for field in dataclasses.fields(made))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_technique_is_imported_without_torch(name: str) -> None:
+    program = f"from paretoboard.registry import TECHNIQUES; import sys; TECHNIQUES.load({name!r})\n"
+    program += "print({'torch', 'numpy', 'onnx', 'onnxruntime'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_input_and_output_keep_their_shapes(name: str, built: dict[str, Built]) -> None:
+    after, before = built[name].applied.candidate, candidate()
+    assert (after.input_shape, after.classes, after.architecture) == (
+        before.input_shape,
+        before.classes,
+        before.architecture,
+    )
+    assert after.form == (technique(name).gives or "torch")
+    if after.module is not None:
+        assert not after.module.training
+        images = torch.from_numpy(inputs(3)).to(getattr(torch, after.execution.dtype))
+        with torch.inference_mode():
+            assert after.module(images).shape == (3, 10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_is_applied_to_is_not_changed_and_no_random_number_is_drawn(name: str, built: dict[str, Built]) -> None:
+    assert built[name].input_kept
+    assert built[name].random_kept
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_builds_give_the_same_bytes(name: str, built: dict[str, Built]) -> None:
+    assert built[name].files[0] == built[name].files[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cost_is_stated(name: str, built: dict[str, Built]) -> None:
+    images = {"train": 64, "calibration": 32}
+    assert built[name].applied.images_seen == sum(images[need] for need in technique(name).needs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_runtime_it_chooses_is_the_one_the_artifact_names(name: str, built: dict[str, Built]) -> None:
+    after = built[name].applied.candidate
+    default = "onnxruntime" if after.form == "onnx" else "eager"
+    assert after.execution.runtime == (technique(name).runtime or default)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fresh_process_gives_the_outputs_of_this_one(
+    name: str, built: dict[str, Built], reloaded: dict[str, np.ndarray]
+) -> None:
+    after = built[name].applied.candidate
+    logits = reloaded[name]
+    assert logits.shape == (BATCH, 10)
+    assert np.isfinite(logits).all()
+    if after.module is None:
+        here = runtimes.predict(runtimes.open(built[name].folder, threads=1, batches=()), inputs(BATCH), BATCH)
+    else:
+        # The module as it was applied, before it went through a file: the file must hold all that matters.
+        with torch.inference_mode():
+            here = after.module(torch.from_numpy(inputs(BATCH)).to(getattr(torch, after.execution.dtype)))
+        here = here.float().numpy()
+    scale = np.abs(here).max()
+    tolerance = 2e-2 if after.execution.dtype != "float32" else 1e-4
+    np.testing.assert_allclose(logits, here, rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_scratch_folder_holds_no_drafts_afterwards(name: str, built: dict[str, Built]) -> None:
+    left = {path.name for path in (built[name].folder.parent / "scratch").iterdir()}
+    assert left <= {"finetune.pt"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_built_can_be_counted(name: str, built: dict[str, Built]) -> None:
+    counts = statistics(built[name].applied.candidate)
+    whole = statistics(candidate())
+    assert 0 < counts.nonzero_parameters <= counts.parameters <= whole.parameters
+    assert 0 < counts.macs <= whole.macs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_can_t_be_applied_to_is_refused_with_a_reason(name: str, graph: Candidate, tmp_path: Path) -> None:
+    made = technique(name)
+    refused = [] if "onnx" in made.takes else [graph]
+    if "onnx" in made.takes:
+        half = technique("quantize.cast").apply(candidate(), workbench(tmp_path / "cast")).candidate
+        compiled = dataclasses.replace(candidate(), execution=Execution(runtime="compile"))
+        refused += [half, compiled]
+    for start in refused:
+        with pytest.raises(NotApplicableError, match="ONNX"):
+            made.apply(start, workbench(tmp_path / "scratch"))
+
+
+@pytest.fixture(scope="module")
+def graph() -> Candidate:
+    return as_graph(candidate())
