@@ -18,9 +18,7 @@ def build(architecture: str, classes: int) -> nn.Module:
     """
     from paretoboard.registry import MODELS, load_object
 
-    if ":" in architecture:
-        factory = load_object(architecture, f"model '{architecture}'")
-    else:
-        factory = MODELS.load(architecture)
+    own = ":" in architecture
+    factory = load_object(architecture, f"model '{architecture}'") if own else MODELS.load(architecture)
     module: nn.Module = factory(classes=classes)
     return module.eval()
