@@ -54,9 +54,16 @@ class ControlClosedError(Exception):
     """Whoever asked for this child is gone."""
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends."""
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to kill this process when its parent ends; at once if that has happened."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def outlive_parent() -> None:
+    """Take `die_with_parent` back."""
+    _libc.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
 
 
 def adopt_orphans() -> None:
@@ -99,9 +106,7 @@ def fork(body: Callable[[Emitter], int], *, memory_limit_bytes: int | None = Non
         code = 70
         try:
             os.setsid()
-            die_with_parent()
-            if os.getppid() != parent:  # the parent died before the line above
-                os._exit(code)
+            die_with_parent(parent)
             os.close(log_read)
             os.close(event_read)
             _redirect(log_write)

@@ -35,8 +35,11 @@ _PRELOAD: Final = (
 
 
 def main() -> None:
-    """Serve until the parent closes its end: `python -m paretoboard_runners.worker DESCRIPTOR`."""
+    """Serve until the parent closes its end: `python -m paretoboard_runners.worker DESCRIPTOR PARENT`."""
     control = socket.socket(fileno=int(sys.argv[1]))
+    # Importing takes seconds in which nobody listens to the socket. Later the socket tells, since then there may be
+    # children to end first.
+    supervise.die_with_parent(int(sys.argv[2]))
     supervise.adopt_orphans()
     try:
         _serve(control)
@@ -57,6 +60,7 @@ def _serve(control: socket.socket) -> None:
     early = controls.apply_in_process(profile, cores, seed)
     _preload(_PRELOAD)
     late = controls.apply_after_imports(profile, cores, seed)
+    supervise.outlive_parent()
     _reply(control, {"controls": [asdict(state) for state in controls.states(early, late)]})
     for request in requests:
         _preload(request["preload"])
