@@ -19,7 +19,7 @@ from paretoboard.errors import DataError
 from paretoboard.registry import DATASETS, TECHNIQUES
 from paretoboard.runtimes.statistics import statistics
 from paretoboard.techniques import Applied, Workbench
-from paretoboard_runners import jobs
+from paretoboard_runners import energy, jobs
 from paretoboard_runners.seeds import derive, seed_everything
 
 if TYPE_CHECKING:
@@ -85,11 +85,15 @@ def _build_from(job: jobs.BuildJob, steps: list[_Step], first: int, emit: Emitte
         progress(0.0, "")
         seed_everything(step.seed)
         start = time.perf_counter()
-        applied = _original(job, step, progress) if candidate is None else _apply(job, index, step, candidate, progress)
+        with energy.metered(job.run.profile.device) as energy_j:
+            applied = (
+                _original(job, step, progress) if candidate is None else _apply(job, index, step, candidate, progress)
+            )
+            used_j = energy_j()
         elapsed_s = time.perf_counter() - start
         candidate = applied.candidate
         stored = artifact.save(candidate, step.folder)
-        before = _cost(applied, before, elapsed_s, (step.folder / stored.file).read_bytes())
+        before = _cost(applied, before, elapsed_s, used_j, (step.folder / stored.file).read_bytes())
         jobs.write_atomic(step.folder / _COST, jobs.to_json(before).encode())
         shutil.rmtree(step.scratch, ignore_errors=True)
 
@@ -144,7 +148,9 @@ def _apply(job: jobs.BuildJob, index: int, step: _Step, candidate: Candidate, pr
     return applied
 
 
-def _cost(applied: Applied, before: jobs.BuildCost | None, elapsed_s: float, content: bytes) -> jobs.BuildCost:
+def _cost(
+    applied: Applied, before: jobs.BuildCost | None, elapsed_s: float, used_j: float | None, content: bytes
+) -> jobs.BuildCost:
     counts = statistics(applied.candidate)
     return jobs.BuildCost(
         step_s=elapsed_s,
@@ -156,7 +162,13 @@ def _cost(applied: Applied, before: jobs.BuildCost | None, elapsed_s: float, con
         file_bytes=len(content),
         compressed_bytes=len(lzma.compress(content, preset=_LZMA_PRESET)),
         notes=(*(before.notes if before else ()), *applied.notes),
+        energy_j=_sum(before.energy_j if before else 0.0, used_j),
     )
+
+
+def _sum(before_j: float | None, step_j: float | None) -> float | None:
+    """None where a part was not measured."""
+    return None if before_j is None or step_j is None else before_j + step_j
 
 
 def _steps(job: jobs.BuildJob) -> list[_Step]:

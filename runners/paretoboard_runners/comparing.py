@@ -38,6 +38,7 @@ class TimedComparison:
     calls: Calls
     windows: tuple[WindowState, ...]
     outputs: tuple[KeptOutput, ...]  # of the candidate
+    repeat_effects: tuple[tuple[float, ...], ...]  # of the candidate, by launch: `repeats.caching` judges them
 
 
 def time_against(
@@ -58,6 +59,7 @@ def time_against(
     calls: list[Calls] = []
     windows: list[WindowState] = []
     outputs: list[KeptOutput] = []
+    repeat_effects: list[tuple[float, ...]] = []
     for look in (1, 2):
         for number in range((look - 1) * budget.count, look * budget.count):
             label = f"batch {batch}, launch {number + 1} of {look * budget.count}"
@@ -75,6 +77,7 @@ def time_against(
             calls.append(_read_calls(folder / CALLS, batch, number))
             windows += [_state(batch, number, index, seen) for index, seen in enumerate(result.windows)]
             outputs += [kept for kept in result.outputs if kept.arm == CANDIDATE]
+            repeat_effects.append(result.repeat_effects)
         joined = join_calls(calls)
         comparison = stats.compare_calls(
             joined, batch=batch, threads=threads, against=BASELINE, tolerance=RELEVANT, look=look
@@ -87,6 +90,7 @@ def time_against(
         calls=joined,
         windows=tuple(windows),
         outputs=tuple(outputs),
+        repeat_effects=tuple(repeat_effects),
     )
 
 

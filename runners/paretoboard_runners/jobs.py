@@ -47,6 +47,7 @@ class BuildCost:
     file_bytes: int
     compressed_bytes: int  # under LZMA
     notes: tuple[str, ...]
+    energy_j: float | None = None  # of all steps up to it; None where no counter can be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +121,7 @@ class LaunchResult:
     outputs: tuple[KeptOutput, ...]
     elapsed_s: float
     timed_s: float
+    repeat_effects: tuple[float, ...]  # of the last arm: ln(time with a repeated input / with inputs never seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from paretoboard import runtimes
-from paretoboard_runners import jobs, timing
+from paretoboard_runners import jobs, repeats, timing
 from paretoboard_runners.quality import input_count
 
 if TYPE_CHECKING:
@@ -32,7 +32,13 @@ def launch(job: jobs.LaunchJob, folder: Path, emit: Emitter) -> jobs.LaunchResul
     ]
     done = timing.run_launch(arms, job.plan, on_window=lambda share: emit({"stage": "timing", "launch_done": share}))
     np.savez(folder / CALLS, allow_pickle=False, **done.calls.arrays())
-    return jobs.LaunchResult(windows=done.windows, outputs=done.outputs, elapsed_s=done.elapsed_s, timed_s=done.timed_s)
+    return jobs.LaunchResult(
+        windows=done.windows,
+        outputs=done.outputs,
+        elapsed_s=done.elapsed_s,
+        timed_s=done.timed_s,
+        repeat_effects=repeats.measure(arms[-1], job.plan),
+    )
 
 
 class _SessionArm:
@@ -40,6 +46,7 @@ class _SessionArm:
 
     def __init__(self, session: Session, batches: NDArray[np.float32]) -> None:
         self._session, self._batches = session, batches
+        self._asked = 0
         self.call = session.run
 
     def refresh(self) -> None:
@@ -47,6 +54,20 @@ class _SessionArm:
 
     def inputs(self) -> Sequence[Any]:
         return [self._session.prepare(batch.copy()) for batch in self._batches]
+
+    def unseen(self, count: int) -> Sequence[Any]:
+        # Rolled over its edges: the same values elsewhere, so no input equals another in any dtype.
+        first = self._asked + 1
+        self._asked += count
+        return [self._session.prepare(self._rolled(number)) for number in range(first, first + count)]
+
+    def _rolled(self, number: int) -> NDArray[np.float32]:
+        height, width = self._batches.shape[-2:]
+        base, place = divmod(number, height * width)
+        rolled: NDArray[np.float32] = np.roll(
+            self._batches[base % len(self._batches)], divmod(place, width), axis=(-2, -1)
+        )
+        return rolled
 
     def classes_of(self, output: Any) -> Sequence[int]:
         return [int(best) for best in self._session.logits(output).argmax(axis=1)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
+import psutil
 
 from paretoboard import runtimes
 from paretoboard.errors import DataError, NotApplicableError, RefusedError
@@ -29,7 +30,7 @@ from paretoboard.records import (
     Status,
 )
 from paretoboard.spec import BASELINE, HardwareProfile, Recipe, Scenario
-from paretoboard_runners import controls, jobs, machine, scenarios
+from paretoboard_runners import controls, energy, jobs, machine, repeats, scenarios
 from paretoboard_runners.client import JobFailedError, JobLimits, Worker, WorkerLostError
 from paretoboard_runners.comparing import TimedComparison, join_calls, time_against
 from paretoboard_runners.quality import INPUTS, PREDICTIONS
@@ -50,7 +51,7 @@ _TRIES: Final = 2
 class Progress:
     """How far the run in hand is."""
 
-    stage: str  # "build", "quality", "memory", "timing", "scenarios"
+    stage: str  # "build", "quality", "memory", "timing", "energy", "scenarios"
     done: float  # share of the stage, 0 to 1
     text: str
 
@@ -226,15 +227,14 @@ class _Measurement:
 
     def take(self) -> None:
         """Do all phases."""
-        if self.run.measure.scenarios:
-            scenarios.require()
+        scenarios.require(self.run.measure)
         baseline = self._build(dataclasses.replace(self.run, recipe=Recipe(name=BASELINE)))
         built = baseline if self.run.is_baseline else self._build(self.run)
         self._keep_build(built)
         inputs = self._score(built)
         self._probe(built, inputs)
-        for batch in self.run.measure.batches:
-            self._time(baseline, built, inputs, batch)
+        self._time_all(baseline, built, inputs)
+        self._energy(built, inputs)
         for scenario in self.run.measure.scenarios:
             self._scenario(built, scenario)
 
@@ -282,6 +282,8 @@ class _Measurement:
         draft.add("file_size", cost.file_bytes, n=1)
         draft.add("compressed_size", cost.compressed_bytes, n=1)
         draft.notes += cost.notes
+        if cost.energy_j is not None:
+            draft.add("build_energy", cost.energy_j, n=1)
 
     def _score(self, built: jobs.BuildResult) -> Path:
         """Scores, predictions, and the file with the inputs that are timed."""
@@ -329,6 +331,53 @@ class _Measurement:
         draft.add("load", result.load_s, n=1)
         draft.add("first_inference", result.first_inference_s, n=1)
 
+    def _time_all(self, baseline: jobs.BuildResult, built: jobs.BuildResult, inputs: Path) -> None:
+        """Time every batch, and what supervising it costs."""
+        start, start_cpu_s = time.monotonic(), self._supervision_s()
+        for batch in self.run.measure.batches:
+            self._time(baseline, built, inputs, batch)
+        elapsed_s = time.monotonic() - start
+        here_s, worker_s = (after - before for before, after in zip(start_cpu_s, self._supervision_s(), strict=True))
+        self.draft.add("supervision", (here_s + worker_s) / elapsed_s, n=1)
+        self.draft.notes.append(
+            f"In the {elapsed_s:.1f} s of timing the supervising processes used {here_s + worker_s:.2f} s of CPU time, "
+            f"{worker_s:.2f} s of it in the worker, which starts the timed processes and then waits on their cores."
+        )
+
+    def _supervision_s(self) -> tuple[float, float]:
+        """CPU time so far of this process, and of the worker without its children."""
+        worker = psutil.Process(self.held.worker.pid).cpu_times()
+        return time.process_time(), worker.user + worker.system
+
+    def _energy(self, built: jobs.BuildResult, inputs: Path) -> None:
+        measure, device = self.run.measure, self.run.profile.device
+        reason = energy.why_not(device)
+        if reason:
+            self.draft.notes.append(f"Energy of inference and of building was not measured: {reason}.")
+            return
+        for batch in measure.batches:
+            job = energy.EnergyJob(
+                artifact=built.folder,
+                batch=batch,
+                threads=self.threads,
+                input_file=inputs,
+                device=device,
+                loop_s=energy.LOOP_S[measure.budget],
+            )
+            result = self.held.worker.do(
+                "paretoboard_runners.energy:measure",
+                job,
+                energy.EnergyResult,
+                preload=[runtimes.module_of(built.runtime)],
+                limits=self._limits(),
+                on_event=self._on_event,
+            )[0]
+            self.draft.metrics += energy.metrics_of(result.rounds, batch)
+        self.draft.notes.append(
+            f"Energy from {', '.join(result.counters)}: {energy.ROUNDS} loops of the recipe alone of {job.loop_s:g} s "
+            "each, with the idle machine before each for as long."
+        )
+
     def _time(self, baseline: jobs.BuildResult, built: jobs.BuildResult, inputs: Path, batch: int) -> None:
         timed = time_against(
             self.held.worker,
@@ -345,6 +394,9 @@ class _Measurement:
         self.draft.timed.append(timed)
         assert self.draft.predictions is not None
         self._check_answers(timed, self.draft.predictions)
+        reason = repeats.caching(timed.repeat_effects)
+        if reason:
+            raise TimedOtherwiseError(f"batch {batch}: {reason}")
 
     def _scenario(self, built: jobs.BuildResult, scenario: Scenario) -> None:
         measure = self.run.measure
@@ -364,6 +416,7 @@ class _Measurement:
             "paretoboard_runners.scenarios:measure",
             job,
             scenarios.ScenarioResult,
+            preload=[runtimes.module_of(built.runtime)],
             limits=self._limits(),
             on_event=self._on_event,
         )[0]
@@ -395,7 +448,7 @@ class _Measurement:
 
 
 class TimedOtherwiseError(Exception):
-    """What was timed does not answer as what was scored."""
+    """What was timed does not answer as what was scored, or not as if each question were new."""
 
 
 def _failed(draft: _Draft, error: JobFailedError) -> RunRecord:

@@ -111,8 +111,8 @@ def run_launch(
         before = machine_state.read()
         holes, inputs, refresh_s = _fresh_buffers(arms, rng)
         for index, arm in enumerate(arms):
-            leg_calls[index] = _warm_up(arm, inputs[index], calls=3 if window == 0 else 1)
-        with _no_garbage_collection():
+            leg_calls[index] = warm_up(arm.call, inputs[index], calls=3 if window == 0 else 1)
+        with no_garbage_collection():
             kept = _run_window(arms, inputs, leg_calls, rng, log, window, plan.threads, launch_start, refresh_s)
         outputs += [
             KeptOutput(arm=index, position=position, classes=tuple(arms[index].classes_of(output)))
@@ -144,12 +144,12 @@ def _fresh_buffers(arms: Sequence[Arm], rng: random.Random) -> tuple[list[bytear
     return holes, inputs, time.perf_counter() - start
 
 
-def _warm_up(arm: Arm, inputs: Sequence[Any], calls: int) -> int:
-    """Call `arm` a few times; how many calls make a leg, from the last of them."""
+def warm_up(call: Callable[[Any], Any], inputs: Sequence[Any], calls: int) -> int:
+    """Call a few times; how many calls make a leg, from the last of them."""
     took_ns = LEG_NS
     for number in range(calls):
         start = time.perf_counter_ns()
-        arm.call(inputs[number % len(inputs)])
+        call(inputs[number % len(inputs)])
         took_ns = time.perf_counter_ns() - start
     return max(1, round(LEG_NS / max(took_ns, 1)))
 
@@ -175,7 +175,7 @@ def _run_window(
         for leg, index in enumerate([*order, *reversed(order)]):
             calls = leg_calls[index]
             position = (block * 2 + leg // len(arms)) * calls
-            output = _run_leg(arms[index].call, inputs[index], position, calls, log, threads, launch_start)
+            output = run_leg(arms[index].call, inputs[index], position, calls, log, threads, launch_start)
             log.window.extend([window] * calls)
             log.block.extend([block] * calls)
             log.arm.extend([index] * calls)
@@ -185,7 +185,7 @@ def _run_window(
     return kept
 
 
-def _run_leg(
+def run_leg(
     call: Callable[[Any], Any],
     inputs: Sequence[Any],
     position: int,
@@ -216,7 +216,7 @@ def _run_leg(
     return output
 
 
-class _no_garbage_collection:  # noqa: N801 - used as a statement
+class no_garbage_collection:  # noqa: N801 - used as a statement
     """Collect before, and not during."""
 
     def __enter__(self) -> None:

@@ -15,6 +15,9 @@ QUERIES_FOR_P99: Final = 662
 OFFICIAL_S: Final = 600.0
 # A test of the search for the highest load is so much shorter; how many queries it takes is what decides there.
 SEARCH_DIVISOR: Final = 4
+# A test of Server lasts at least so many times its latency: with 5 % more queries than the system can answer, the last
+# ones then wait longer than that.
+LATENCIES: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ _FASTER_THAN_SEEN: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Test:
+class LoadTest:
     """What LoadGen is asked to do."""
 
     scenario: Scenario
@@ -42,19 +42,19 @@ class Test:
     latency_s: float | None = None  # Server
 
 
-def performance(test: Test, system: System, folder: Path) -> DetailLog:
+def performance(test: LoadTest, system: System, folder: Path) -> DetailLog:
     """A test in performance mode; its logs go to `folder`."""
     _run(test, system, folder, accuracy=False)
     return read_detail(folder)
 
 
-def accuracy(test: Test, system: System, folder: Path) -> dict[int, int]:
+def accuracy(test: LoadTest, system: System, folder: Path) -> dict[int, int]:
     """A test in accuracy mode: index of every sample -> the class that was answered."""
     _run(test, system, folder, accuracy=True)
     return read_answers(folder)
 
 
-def _run(test: Test, system: System, folder: Path, *, accuracy: bool) -> None:
+def _run(test: LoadTest, system: System, folder: Path, *, accuracy: bool) -> None:
     import mlperf_loadgen as loadgen
 
     folder.mkdir(parents=True)
@@ -78,7 +78,7 @@ def _run(test: Test, system: System, folder: Path, *, accuracy: bool) -> None:
         raise system.error
 
 
-def _settings(test: Test, accuracy: bool) -> Any:
+def _settings(test: LoadTest, accuracy: bool) -> Any:
     import mlperf_loadgen as loadgen
 
     settings = loadgen.TestSettings()

@@ -18,25 +18,25 @@ class Search:
 
     load: float | None  # the highest that held, None where none down to the lowest did
     too_high: float | None  # the lowest that did not hold, None where the search ended before one
-    tests: int
+    tried: int  # how many loads
 
 
 def highest_load(
-    holds: Callable[[float], bool], *, start: float, lowest: float, resolution: float = RESOLUTION, most_tests: int = 16
+    holds: Callable[[float], bool], *, start: float, lowest: float, resolution: float = RESOLUTION, most_loads: int = 16
 ) -> Search:
     """Double or halve from `start` until the answer changes, then bisect on a logarithmic scale.
 
     Args:
-        holds: whether the system bears a load; asked at most `most_tests` times.
+        holds: whether the system bears a load; asked at most `most_loads` times.
         lowest: loads below this are not tried.
         resolution: above 1; the search ends when what did not hold is at most so many times what did.
     """
     good: float | None = None
     bad: float | None = None
-    tests = 0
+    tried = 0
     load = max(start, lowest)
-    while tests < most_tests:
-        tests += 1
+    while tried < most_loads:
+        tried += 1
         if holds(load):
             good = load
         else:
@@ -51,4 +51,4 @@ def highest_load(
             break
         else:
             load = math.sqrt(good * bad)
-    return Search(load=good, too_high=bad, tests=tests)
+    return Search(load=good, too_high=bad, tried=tried)

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from paretoboard.datasets.preprocess import preprocess_images
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from paretoboard.runtimes import Session
+    from paretoboard.spec import Preprocess
 
 _CALIBRATION_CALLS: Final = 5
 _CALIBRATION_S: Final = 0.3
@@ -28,16 +31,21 @@ class System:
     together when they are asked for, in the order they are asked for, as a real system must, and that is timed.
     """
 
-    def __init__(self, session: Session, images: NDArray[np.float32], batch: int) -> None:
-        self._session, self._images, self._batch = session, images, batch
+    def __init__(self, session: Session, pixels: NDArray[np.uint8], preprocess: Preprocess, batch: int) -> None:
+        self._session, self._pixels, self._preprocess, self._batch = session, pixels, preprocess, batch
         self._loaded: dict[int, Any] = {}
         self.error: BaseException | None = None
+
+    @property
+    def sample_bytes(self) -> int:
+        """What one loaded sample takes, as float32."""
+        return 4 * int(self._pixels[0].size)
 
     def load(self, indices: Iterable[int]) -> None:
         """Bring samples into memory; not timed by LoadGen."""
         for index in indices:
-            image = self._images[index]
-            self._loaded[index] = self._session.prepare(image[None]) if self._batch == 1 else image
+            image = preprocess_images(self._pixels[index : index + 1], self._preprocess)
+            self._loaded[index] = self._session.prepare(image) if self._batch == 1 else image[0]
 
     def unload(self, indices: Iterable[int]) -> None:
         """Let go of samples."""
@@ -72,7 +80,7 @@ class System:
 
     def call_s(self) -> float:
         """Time of the fastest of a few calls, warm; the system's speed where nothing disturbs it."""
-        indices = [place % len(self._images) for place in range(self._batch)]
+        indices = [place % len(self._pixels) for place in range(self._batch)]
         self.load(set(indices))
         fastest_s = float("inf")
         deadline = time.perf_counter() + _CALIBRATION_S

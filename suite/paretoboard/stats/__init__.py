@@ -9,6 +9,7 @@ from paretoboard.stats.ab1 import Effect, estimate, judge, launch_effect, window
 from paretoboard.stats.bootstrap import bootstrap_f1_difference, bootstrap_macro
 from paretoboard.stats.calls import compare_calls, under_holm, wants_second_look
 from paretoboard.stats.interval import Estimate, Interval
+from paretoboard.stats.means import mean_interval
 from paretoboard.stats.proportions import holm, mcnemar_exact, paired_difference_interval, wilson
 from paretoboard.stats.quantiles import quantile_interval, quantile_over_launches
 
@@ -24,6 +25,7 @@ __all__ = [
     "judge",
     "launch_effect",
     "mcnemar_exact",
+    "mean_interval",
     "paired_difference_interval",
     "quantile_interval",
     "quantile_over_launches",

@@ -1,0 +1,78 @@
+"""Whether calls are faster where the input was seen before: a cache of answers would be (MLPerf's TEST04).
+
+The inputs that timed calls cycle through would all be in such a cache after the first window, so the same input again
+is timed against inputs that were never seen. A cache of the processor, where the same input lies warm, is what the
+bound leaves room for.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from paretoboard import stats
+from paretoboard_runners import timing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BOUND: Final = 0.10  # a repeated input may be so much faster
+BLOCKS: Final = 2  # at least, in each launch, however slow the calls
+SECONDS: Final = 0.05  # and at least so long
+_MOST_CALLS: Final = 16  # of a leg: every call needs an input of its own
+_REPEATED: Final = 0
+_UNSEEN: Final = 1
+
+
+class RepeatableArm(Protocol):
+    """An arm that can be asked what nobody asked before."""
+
+    def call(self, native: Any) -> Any:
+        """The timed call."""
+
+    def unseen(self, count: int) -> Sequence[Any]:
+        """Inputs that differ from each other and from all before."""
+
+
+def measure(arm: RepeatableArm, plan: timing.LaunchPlan) -> tuple[float, ...]:
+    """The effects of blocks: ln(time with one input again and again / time with inputs never seen), each.
+
+    As in a window, blocks are ABBA or BAAB by coin, and legs one call or enough for 2 ms.
+    """
+    rng = random.Random(plan.seed)
+    [repeated] = arm.unseen(1)
+    calls = min(_MOST_CALLS, timing.warm_up(arm.call, [repeated], calls=2))
+    effects: list[float] = []
+    timed_s = 0.0
+    with timing.no_garbage_collection():
+        while len(effects) < BLOCKS or timed_s < SECONDS:
+            log = timing.CallLog()
+            order = rng.sample((_REPEATED, _UNSEEN), 2)
+            legs = [*order, *reversed(order)]
+            for leg in legs:
+                inputs = [repeated] if leg == _REPEATED else arm.unseen(calls)
+                timing.run_leg(arm.call, inputs, 0, calls, log, plan.threads, 0)
+                log.arm.extend([leg] * calls)
+            effects.append(_effect(log, plan.threads))
+            timed_s += sum(log.wall_ns) / 1e9
+    return tuple(effects)
+
+
+def caching(effects_by_launch: Sequence[Sequence[float]]) -> str:
+    """What speaks for a cache of answers, "" where nothing does: a speed-up past the bound, and one past chance."""
+    if not any(effects_by_launch):
+        return ""
+    effect = stats.estimate(effects_by_launch)
+    if effect.log_ratio > -math.log1p(BOUND) or not effect.high < 0:
+        return ""
+    faster = math.expm1(-effect.log_ratio)
+    return f"calls with the same input again are {faster:.0%} faster than with inputs never seen: answers are cached"
+
+
+def _effect(log: timing.CallLog, threads: int) -> float:
+    columns = log.arrays()
+    times = columns["cpu_ns" if threads == 1 else "wall_ns"]
+    repeated, unseen = times[columns["arm"] == _REPEATED], times[columns["arm"] == _UNSEEN]
+    # A clock can stand still during a call that does nothing.
+    return stats.window_effect(unseen + 1, repeated + 1)

@@ -1,0 +1,57 @@
+"""The Server scenario: queries come at random; looked for is the highest load at which they are answered in time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from paretoboard_runners.scenarios import durations
+from paretoboard_runners.scenarios.loadgen import LoadTest, performance
+from paretoboard_runners.scenarios.outcome import Outcome
+from paretoboard_runners.scenarios.search import RESOLUTION, highest_load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from paretoboard_runners.scenarios.logs import DetailLog
+    from paretoboard_runners.scenarios.system import System
+
+START: Final = 0.5  # of the load that the system could answer back to back
+# Of the load found; the first may have held by luck, and each that fails makes the next step down a larger one.
+_CONFIRMED_AT: Final = tuple(RESOLUTION**-steps for steps in (0, 1, 3, 7, 15))
+
+
+def serve(test: LoadTest, system: System, folder: Path, progress: Callable[[float, str], None]) -> Outcome:
+    """Find the highest load that keeps the latency, and confirm it in a test of full length.
+
+    Args:
+        test: with the load to begin at, and the latency that 99 queries in 100 have to keep.
+        folder: where LoadGen's logs go, one folder a test.
+    """
+    assert test.load_qps is not None
+    assert test.latency_s is not None
+    tests = 0
+
+    def run(load_qps: float, least_s: float) -> DetailLog:
+        nonlocal tests
+        tests += 1
+        progress(min(0.9, 0.2 + 0.05 * tests), f"{load_qps:.4g} queries per second")
+        return performance(replace(test, load_qps=load_qps, least_s=least_s), system, folder / f"{tests:02d}")
+
+    search_s = max(test.least_s / durations.SEARCH_DIVISOR, durations.LATENCIES * test.latency_s)
+
+    def holds(load_qps: float) -> bool:
+        # Whatever else the machine does only ever lengthens latencies, so a load has to fail twice to be too high.
+        return any(run(load_qps, search_s).valid for _ in range(2))
+
+    # Slower loads would take longer than the longest test for the queries that a p99 needs.
+    lowest_qps = durations.QUERIES_FOR_P99 / test.most_s
+    search = highest_load(holds, start=test.load_qps, lowest=lowest_qps)
+    log = None
+    for share in _CONFIRMED_AT if search.load is not None else ():
+        load_qps = max(lowest_qps, share * (search.load or 0.0))
+        log = run(load_qps, max(test.least_s, search_s))
+        if log.valid or load_qps == lowest_qps:
+            break
+    return Outcome(test=test, log=log, search=search)
