@@ -51,10 +51,15 @@ def time_against(
     threads: int,
     input_file: Path,
     preload: Sequence[str],
+    noise_floor: float,
     limits: Callable[[], JobLimits],
     watch: Callable[[float, str], None],
 ) -> TimedComparison:
-    """Time two artifacts in the same processes until the budget is spent or, at a second look, spent twice."""
+    """Time two artifacts in the same processes until the budget is spent or, at a second look, spent twice.
+
+    Args:
+        noise_floor: the effect that identical programs reach here, from the last calibration; 0 without one.
+    """
     budget = BUDGETS[run.measure.budget]
     calls: list[Calls] = []
     windows: list[WindowState] = []
@@ -74,13 +79,13 @@ def time_against(
             result, folder = worker.do(
                 "paretoboard_runners.launch:launch", job, jobs.LaunchResult, preload=preload, limits=limits()
             )
-            calls.append(_read_calls(folder / CALLS, batch, number))
+            calls.append(read_calls(folder / CALLS, batch=batch, launch=number))
             windows += [_state(batch, number, index, seen) for index, seen in enumerate(result.windows)]
             outputs += [kept for kept in result.outputs if kept.arm == CANDIDATE]
             repeat_effects.append(result.repeat_effects)
         joined = join_calls(calls)
         comparison = stats.compare_calls(
-            joined, batch=batch, threads=threads, against=BASELINE, tolerance=RELEVANT, look=look
+            joined, batch=batch, threads=threads, against=BASELINE, tolerance=max(RELEVANT, noise_floor), look=look
         )
         if not stats.wants_second_look(comparison):
             break
@@ -116,7 +121,8 @@ def join_calls(parts: Sequence[Calls]) -> Calls:
     return Calls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def _read_calls(path: Path, batch: int, launch: int) -> Calls:
+def read_calls(path: Path, *, batch: int, launch: int) -> Calls:
+    """The calls that one launch left, as those of `batch` and of launch number `launch`."""
     with np.load(path, allow_pickle=False) as stored:
         columns: dict[str, Any] = dict(stored)
     size = len(columns["arm"])

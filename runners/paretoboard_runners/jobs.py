@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -111,6 +111,15 @@ class LaunchJob:
     batch: int
     plan: LaunchPlan
     input_file: Path  # float32 array (n, channels, height, width)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelJob:
+    """Time one of `kernels.KERNELS` against its twin that does more; calls go to `calls.npz` of the job's folder."""
+
+    kernel: Literal["matrix product", "memory pass"]
+    extra: float  # share of work that the twin does beyond the kernel's own
+    plan: LaunchPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

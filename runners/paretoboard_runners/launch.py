@@ -31,13 +31,18 @@ def launch(job: jobs.LaunchJob, folder: Path, emit: Emitter) -> jobs.LaunchResul
         for artifact in job.artifacts
     ]
     done = timing.run_launch(arms, job.plan, on_window=lambda share: emit({"stage": "timing", "launch_done": share}))
+    return keep(done, folder, repeat_effects=repeats.measure(arms[-1], job.plan))
+
+
+def keep(done: timing.Launch, folder: Path, *, repeat_effects: tuple[float, ...]) -> jobs.LaunchResult:
+    """Write the calls of a launch to `calls.npz`; the rest is the job's result."""
     np.savez(folder / CALLS, allow_pickle=False, **done.calls.arrays())
     return jobs.LaunchResult(
         windows=done.windows,
         outputs=done.outputs,
         elapsed_s=done.elapsed_s,
         timed_s=done.timed_s,
-        repeat_effects=repeats.measure(arms[-1], job.plan),
+        repeat_effects=repeat_effects,
     )
 
 

@@ -75,7 +75,15 @@ class Runner(Protocol):
 class LocalRunner:
     """Runs on this machine, in processes forked from one pinned worker per profile."""
 
-    def __init__(self, *, data_root: Path, artifacts: Path) -> None:
+    def __init__(
+        self, *, data_root: Path, artifacts: Path, noise_floor: Callable[[str], float] = lambda profile: 0.0
+    ) -> None:
+        """A runner with its own folder of artifacts.
+
+        Args:
+            noise_floor: by profile, the effect that identical programs reach here (`Calibration.noise_floor`).
+        """
+        self._noise_floor = noise_floor
         self._data_root = data_root.absolute()
         self._artifacts = artifacts.absolute()
         self._held: _Held | None = None
@@ -98,7 +106,15 @@ class LocalRunner:
                 held = self._hold(run.profile)
                 draft.controls = held.worker.controls
                 controls.check_required(run.profile, draft.controls)
-                _Measurement(held, self._data_root, self._artifacts, run, draft, watch).take()
+                _Measurement(
+                    held=held,
+                    data_root=self._data_root,
+                    artifacts=self._artifacts,
+                    noise_floor=self._noise_floor(run.profile.name),
+                    run=run,
+                    draft=draft,
+                    watch=watch,
+                ).take()
                 return draft.record("ok", "")
             except JobFailedError as error:
                 _raise_data_error(error)
@@ -216,6 +232,7 @@ class _Measurement:
     held: _Held
     data_root: Path
     artifacts: Path
+    noise_floor: float
     run: RunSpec
     draft: _Draft
     watch: Watch
@@ -388,6 +405,7 @@ class _Measurement:
             threads=self.threads,
             input_file=inputs,
             preload=[runtimes.module_of(built.runtime)],
+            noise_floor=self.noise_floor,
             limits=self._limits,
             watch=lambda done, text: self.watch(Progress(stage="timing", done=done, text=text)),
         )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from pathlib import Path  # noqa: TC004 - nothing resolves these annotations
 
 
 class ParetoboardError(Exception):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from collections.abc import Mapping  # noqa: TC004 - nothing resolves these annotations
 
-    import numpy as np
-    from numpy.typing import NDArray
+    import numpy as np  # noqa: TC004
+    from numpy.typing import NDArray  # noqa: TC004
 
 Status = Literal["ok", "failed", "timeout", "refused", "skipped", "unstable"]
 STATUSES: Final[tuple[Status, ...]] = ("ok", "failed", "timeout", "refused", "skipped", "unstable")
@@ -158,3 +158,24 @@ class RunRecord:
             if value.name == name and value.scope == scope:
                 return value
         return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What the protocol does on this machine with programs whose difference is known."""
+
+    profile: str
+    hardware_id: str
+    environment_id: str
+    measured_at: datetime  # UTC
+    launches: int  # of each comparison
+    launch_s: float
+    identical: int  # comparisons of a program with itself
+    false_alarms: int  # of those, how many were called better or worse
+    planted: int  # comparisons with a twin that does `planted_extra` more
+    planted_extra: float
+    found: int  # of those, how many were called worse
+    wrong_way: int  # of those, how many were called better
+    noise_floor: float  # 95th percentile of |effect| between identical programs, as a share
+    smallest_effect: float  # found with 80 % power, as a share: from the spread between launches
+    load1: float  # mean one-minute load average meanwhile

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from paretoboard import locations, profiles
+from paretoboard.cli import options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,14 @@ def doctor(
         bool, typer.Option("--apply", help="Set what the profile asks of the machine, until --restore.")
     ] = False,
     restore: Annotated[bool, typer.Option("--restore", help="Put back everything that --apply set.")] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Compare programs with themselves, and store this machine's noise floor."),
+    ] = False,
+    comparisons: Annotated[
+        int, typer.Option(min=4, max=1000, help="How many pairs of each kind --calibrate takes.")
+    ] = 12,
+    results: options.Results = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long to watch the cores.")] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="For programs to read.")] = False,
     state_file: Annotated[Path | None, typer.Option(help="Where the values to go back to are kept.")] = None,
@@ -52,15 +61,47 @@ def doctor(
     """
     from paretoboard_runners.controls import restore as machine_settings
 
-    if apply and restore:
-        raise typer.BadParameter("--apply and --restore exclude each other")
+    if apply + restore + calibrate > 1:
+        raise typer.BadParameter("--apply, --restore and --calibrate exclude each other")
     kept = state_file or machine_settings.default_state_file()
     chosen = profiles.load(profile, locations.profiles_folder())
+    if calibrate:
+        raise typer.Exit(_calibrated(chosen, options.results_folder(results), comparisons, as_json))
     if restore:
         raise typer.Exit(_told(machine_settings.restore(kept), "put back", as_json))
     if apply:
         raise typer.Exit(_told(_applied(chosen, kept, root), "set", as_json))
     raise typer.Exit(_examined(chosen, machine_settings.pending(kept), seconds, root, as_json))
+
+
+def _calibrated(profile: HardwareProfile, results: Path, comparisons: int, as_json: bool) -> int:
+    """Store a calibration and tell it; 1 where the protocol can't be trusted here."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from paretoboard.store import calibrations
+    from paretoboard_runners import calibration, session
+
+    with session.locked(results), Progress(console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("calibrating", total=1.0)
+        found = calibration.calibrate(
+            profile,
+            comparisons=comparisons,
+            watch=lambda done, text: bars.update(bar, completed=done, description=text),
+        )
+        path = calibrations.keep(results, found)
+    if as_json:
+        print(json.dumps({**dataclasses.asdict(found), "measured_at": found.measured_at.isoformat()}, indent=2))
+    else:
+        print(f"identical programs called different   {found.false_alarms} of {found.identical}")
+        print(f"{found.planted_extra:.0%} slower twins found              {found.found} of {found.planted}")
+        print(f"of those in the wrong direction       {found.wrong_way}")
+        print(f"noise floor                           {found.noise_floor:.2%}")
+        print(f"smallest effect found at 80 % power   {found.smallest_effect:.2%}")
+        print(f"each comparison                       {found.launches} launches of {found.launch_s:g} s")
+        print(f"mean load                             {found.load1:.1f}")
+        print(f"Stored in {path}; runs under {profile.name} now judge by this noise floor.", file=sys.stderr)
+    return 1 if found.wrong_way or found.false_alarms > found.identical / 4 else 0
 
 
 def _applied(profile: HardwareProfile, state_file: Path, root: Path) -> list[Outcome]:

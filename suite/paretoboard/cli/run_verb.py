@@ -54,6 +54,7 @@ def run(
 def _measure(
     runs: list[RunSpec], results: Path, data_root: Path, fresh: bool, retry: bool, budget_s: float | None
 ) -> Summary:
+    from paretoboard.store import calibrations
     from paretoboard_runners import machine, session
 
     prints = machine.fingerprints()
@@ -65,8 +66,16 @@ def _measure(
         )
     from paretoboard_runners.local import LocalRunner
 
+    def noise_floor(profile: str) -> float:
+        found = calibrations.latest(results, hardware_id=prints.hardware_id, profile=profile)
+        return found.noise_floor if found else 0.0
+
+    artifacts = results / "artifacts"
     try:
-        with LocalRunner(data_root=data_root, artifacts=results / "artifacts") as runner, _observer() as observer:
+        with (
+            LocalRunner(data_root=data_root, artifacts=artifacts, noise_floor=noise_floor) as runner,
+            _observer() as observer,
+        ):
             return session.carry_out(
                 runs,
                 runner=runner,
@@ -135,10 +144,10 @@ class _Lines(AbstractContextManager["_Lines"]):
         self._label = f"[{number}/{total}] {_name(run)}"
         _say(f"{self._label} ...")
 
-    def run_progressed(self, progress: Progress) -> None:
+    def run_progressed(self, progress: Progress) -> None:  # noqa: ARG002 - a log is told of whole runs only
         return
 
-    def run_finished(self, record: RunRecord, path: Path) -> None:
+    def run_finished(self, record: RunRecord, path: Path) -> None:  # noqa: ARG002
         _say(f"{self._label}: {_result(record)} ({record.duration_s:.1f} s)")
 
 
@@ -181,7 +190,7 @@ class _Bars(AbstractContextManager["_Bars"]):
         text = f"  {progress.stage}: {progress.text}"
         self._bars.update(self._stage, description=f"{self._name}{text}"[:90], completed=progress.done)
 
-    def run_finished(self, record: RunRecord, path: Path) -> None:
+    def run_finished(self, record: RunRecord, path: Path) -> None:  # noqa: ARG002
         from rich.markup import escape
 
         mark = "[green]ok[/]" if record.status == "ok" else "[red]--[/]"

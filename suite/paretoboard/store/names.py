@@ -22,7 +22,7 @@ SUFFIX: Final = ".parquet"
 Key = tuple[str, str, str]  # run id, hardware id, environment id, each cut as in `key_of`
 
 _RUN_DIGITS: Final = 16
-_FINGERPRINT_DIGITS: Final = 8
+FINGERPRINT_DIGITS: Final = 8
 _STARTED: Final = "%Y%m%dT%H%M%S.%fZ"
 _NAME: Final = re.compile(
     r"(?P<started>\d{8}T\d{6}\.\d{6}Z)-(?P<run>\w+)-(?P<hardware>\w+)-(?P<environment>\w+)"
@@ -42,7 +42,7 @@ class Known:
 
 def key_of(run_id: str, hardware_id: str, environment_id: str) -> Key:
     """What `known` finds a run under: the same run on comparable hardware with the same software."""
-    return run_id[:_RUN_DIGITS], hardware_id[:_FINGERPRINT_DIGITS], environment_id[:_FINGERPRINT_DIGITS]
+    return run_id[:_RUN_DIGITS], hardware_id[:FINGERPRINT_DIGITS], environment_id[:FINGERPRINT_DIGITS]
 
 
 def known(folder: Path, *, tasks: Iterable[str] | None = None) -> dict[Key, Known]:
