@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -26,10 +27,14 @@ def launch(job: jobs.LaunchJob, folder: Path, emit: Emitter) -> jobs.LaunchResul
     """Time the job's artifacts against each other; leaves every call in `calls.npz`."""
     images = np.load(job.input_file)[: job.batch * input_count(job.batch)]
     batches = images.reshape(-1, job.batch, *images.shape[1:])
-    arms = [
-        _SessionArm(runtimes.open(artifact, threads=job.plan.threads, batches=(job.batch,)), batches)
-        for artifact in job.artifacts
-    ]
+    # Which memory an arm gets depends on whether it is loaded first, in every launch alike since all are forked from
+    # one process: which one is, is drawn for each launch, so that it is noise between launches and no advantage.
+    count = len(job.artifacts)
+    opened = {
+        index: runtimes.open(job.artifacts[index], threads=job.plan.threads, batches=(job.batch,))
+        for index in random.Random(job.plan.seed).sample(range(count), count)
+    }
+    arms = [_SessionArm(opened[index], batches) for index in range(count)]
     done = timing.run_launch(arms, job.plan, on_window=lambda share: emit({"stage": "timing", "launch_done": share}))
     return keep(done, folder, repeat_effects=repeats.measure(arms[-1], job.plan))
 
