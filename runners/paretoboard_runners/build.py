@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import lzma
 import os
@@ -18,17 +19,21 @@ from paretoboard.datasets import weights as weight_files
 from paretoboard.errors import DataError
 from paretoboard.registry import DATASETS, TECHNIQUES
 from paretoboard.runtimes.statistics import statistics
+from paretoboard.spec import BASELINE, Recipe
 from paretoboard.techniques import Applied, Workbench
-from paretoboard_runners import energy, jobs
+from paretoboard_runners import controls, energy, jobs
 from paretoboard_runners.seeds import derive, seed_everything
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from paretoboard.artifact import Candidate
     from paretoboard.spec import Subset
     from paretoboard_runners.supervise import Emitter
 
 _COST: Final = "cost.json"  # written last: a folder with it is complete
 _LZMA_PRESET: Final = 1  # a few seconds for 100 MB; higher ones gain little on weights
+_MODEL: Final = "model"  # the first step's name
 _Progress = Callable[[float, str], None]
 
 
@@ -59,6 +64,7 @@ def build(job: jobs.BuildJob, _folder: Path, emit: Emitter) -> jobs.BuildResult:
     built_before = max((number for number, step in enumerate(steps, 1) if (step.folder / _COST).exists()), default=0)
     if built_before < len(steps):
         _use_cores(job.cores)
+        _build_teacher(job, built_before, emit)
         _build_from(job, steps, built_before, emit)
     manifest = artifact.verify(steps[-1].folder)
     return jobs.BuildResult(
@@ -70,6 +76,30 @@ def build(job: jobs.BuildJob, _folder: Path, emit: Emitter) -> jobs.BuildResult:
         cost=_read_cost(steps[-1]),
         built=len(steps) - built_before,
     )
+
+
+def _build_teacher(job: jobs.BuildJob, first: int, emit: Emitter) -> None:
+    """Make sure that the teacher's artifact is there, where one of steps[first:] needs it.
+
+    It is built as the model of a task of its own, so that every task with this teacher shares it, and before the
+    steps, so that none of them is charged for it.
+    """
+    uses = job.run.recipe.steps[max(first - 1, 0) :]
+    if job.run.teacher is None or not any(
+        "teacher" in TECHNIQUES.load(use.name)(**use.parameters).needs_now() for use in uses
+    ):
+        return
+    teaching = _teaching(job)
+    (step,) = _steps(teaching)
+    if not (step.folder / _COST).exists():
+        _build_from(teaching, [dataclasses.replace(step, name="teacher")], 0, emit)
+
+
+def _teaching(job: jobs.BuildJob) -> jobs.BuildJob:
+    """The job that builds the teacher of `job`."""
+    assert job.run.teacher is not None
+    run = dataclasses.replace(job.run, model=job.run.teacher, teacher=None, recipe=Recipe(name=BASELINE))
+    return dataclasses.replace(job, run=run)
 
 
 def _build_from(job: jobs.BuildJob, steps: list[_Step], first: int, emit: Emitter) -> None:
@@ -85,12 +115,15 @@ def _build_from(job: jobs.BuildJob, steps: list[_Step], first: int, emit: Emitte
         progress(0.0, "")
         seed_everything(step.seed)
         start = time.perf_counter()
-        with energy.metered(job.run.profile.device) as energy_j:
+        with energy.metered(job.run.profile.device) as energy_j, controls.nondeterministic_operators() as operators:
             applied = (
                 _original(job, step, progress) if candidate is None else _apply(job, index, step, candidate, progress)
             )
             used_j = energy_j()
         elapsed_s = time.perf_counter() - start
+        if operators:
+            note = f"{step.name} can't be repeated to the bit: {', '.join(operators)}."
+            applied = dataclasses.replace(applied, notes=(*applied.notes, note))
         candidate = applied.candidate
         stored = artifact.save(candidate, step.folder)
         before = _cost(applied, before, elapsed_s, used_j, (step.folder / stored.file).read_bytes())
@@ -140,12 +173,22 @@ def _apply(job: jobs.BuildJob, index: int, step: _Step, candidate: Candidate, pr
         preprocess=run.preprocess,
         train_images=cache(lambda: read(run.dataset.train)),
         calibration_images=cache(lambda: read(run.dataset.calibration)),
+        teacher=cache(lambda: _teacher(job, use.name)),
         train_settings=run.model.train,
+        train_seed=derive(run.seed, _MODEL),
         scratch=step.scratch,
         progress=progress,
     )
     applied: Applied = TECHNIQUES.load(use.name)(**use.parameters).apply(candidate, bench)
     return applied
+
+
+def _teacher(job: jobs.BuildJob, technique: str) -> nn.Module:
+    if job.run.teacher is None:
+        raise DataError(f"{job.run.task}: {technique} needs a teacher that the task does not name")
+    module = artifact.load(_steps(_teaching(job))[0].folder).module
+    assert module is not None
+    return module
 
 
 def _cost(
@@ -172,7 +215,7 @@ def _sum(before_j: float | None, step_j: float | None) -> float | None:
 
 
 def _steps(job: jobs.BuildJob) -> list[_Step]:
-    names = ["model", *(step.name for step in job.run.recipe.steps)]
+    names = [_MODEL, *(step.name for step in job.run.recipe.steps)]
     return [
         _Step(
             name=name,

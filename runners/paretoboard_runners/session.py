@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,6 +111,20 @@ def count_not_ok(runs: Sequence[RunSpec], results: Path, prints: Fingerprints) -
     known = store.known(results, tasks={run.task for run in runs})
     keys = [store.key_of(run.run_id, prints.hardware_id, prints.environment_id) for run in runs]
     return sum(1 for key in keys if key in known and known[key].status != "ok")
+
+
+def sample_stored(
+    runs: Sequence[RunSpec], results: Path, prints: Fingerprints, *, count: int, rng: random.Random | None = None
+) -> list[tuple[RunSpec, RunRecord]]:
+    """Up to `count` runs, drawn at random, whose latest record here is ok, each with that record."""
+    known = store.known(results, tasks={run.task for run in runs})
+    there = []
+    for run in runs:
+        found = known.get(store.key_of(run.run_id, prints.hardware_id, prints.environment_id))
+        if found is not None and found.status == "ok":
+            there.append((run, found.path))
+    drawn = (rng or random.Random()).sample(there, min(count, len(there)))
+    return [(run, store.read_one(path)) for run, path in drawn]
 
 
 @contextmanager

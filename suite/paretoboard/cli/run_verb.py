@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import AbstractContextManager
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from paretoboard.cli import options
+from paretoboard.cli.progress import observer, say
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from paretoboard.plan import RunSpec
-    from paretoboard.records import RunRecord
-    from paretoboard_runners.local import Progress
-    from paretoboard_runners.session import Observer, Summary
+    from paretoboard_runners.local import LocalRunner
+    from paretoboard_runners.machine import Fingerprints
+    from paretoboard_runners.session import Summary
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -36,25 +38,29 @@ def run(
     budget: Annotated[
         str | None, typer.Option("--budget", metavar="TIME", help="Begin no run after this time: 90s, 15m, 2h.")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Repeat a sample of stored runs from nothing and say whether they hold.")
+    ] = False,
+    sample: Annotated[int, typer.Option(min=1, help="How many runs --verify repeats.")] = 3,
 ) -> None:
     """Measure tasks; what was measured before is not measured again.
 
-    Exit code 1 when a run of the plan failed. Interrupted at any moment, at most the run in hand is lost, and the
-    same command goes on.
+    Exit code 1 when a run of the plan failed, or with --verify when one does not hold. Interrupted at any moment, at
+    most the run in hand is lost, and the same command goes on.
     """
     budget_s = None if budget is None else options.seconds(budget)
     runs = options.chosen_runs(tasks, profile=profile, only=only, seeds=seeds)
-    summary = _measure(
-        runs, options.results_folder(results), options.data_root_folder(data_root), fresh, retry, budget_s
-    )
-    _say(_sentence(summary))
+    kept, data = options.results_folder(results), options.data_root_folder(data_root)
+    if verify:
+        raise typer.Exit(_verify(runs, kept, data, sample))
+    summary = _measure(runs, kept, data, fresh=fresh, retry=retry, budget_s=budget_s)
+    say(_sentence(summary))
     raise typer.Exit(1 if summary.not_ok else 0)
 
 
 def _measure(
-    runs: list[RunSpec], results: Path, data_root: Path, fresh: bool, retry: bool, budget_s: float | None
+    runs: Sequence[RunSpec], results: Path, data_root: Path, *, fresh: bool, retry: bool, budget_s: float | None
 ) -> Summary:
-    from paretoboard.store import calibrations
     from paretoboard_runners import machine, session
 
     prints = machine.fingerprints()
@@ -64,30 +70,63 @@ def _measure(
         return session.Summary(
             measured=0, known=len(done), not_ok=session.count_not_ok(runs, results, prints), stopped_early=False
         )
+    with _runner(results, data_root, results / "artifacts", prints) as runner, observer() as told:
+        return session.carry_out(
+            runs,
+            runner=runner,
+            results=results,
+            prints=prints,
+            observer=told,
+            fresh=fresh,
+            retry=retry,
+            budget_s=budget_s,
+        )
+
+
+def _verify(runs: Sequence[RunSpec], results: Path, data_root: Path, sample: int) -> int:
+    """Repeat stored runs in a folder of artifacts that is empty; 1 when one does not hold."""
+    from paretoboard_runners import machine, session, verify
+
+    prints = machine.fingerprints()
+    stored = session.sample_stored(runs, results, prints, count=sample)
+    if not stored:
+        say("Nothing to verify: no run of this plan is stored with this hardware and this software.")
+        return 2
+    all_hold = True
+    with (
+        session.locked(results),
+        tempfile.TemporaryDirectory(prefix=".verify-", dir=results) as scratch,
+        _runner(results, data_root, Path(scratch), prints) as runner,
+        observer() as told,
+    ):
+        for number, (spec, record) in enumerate(stored, 1):
+            told.run_started(spec, number, len(stored))
+            repeated = runner.measure(spec, told.run_progressed)
+            for finding in verify.compare_with_stored(record, repeated):
+                all_hold &= finding.holds
+                mark = "holds" if finding.holds else "DOES NOT HOLD"
+                name = f"{spec.task} / {spec.recipe.name}"
+                print(
+                    f"{name}: {finding.what}: {mark}: {finding.stored} stored, {finding.repeated} repeated", flush=True
+                )
+    return 0 if all_hold else 1
+
+
+@contextmanager
+def _runner(results: Path, data_root: Path, artifacts: Path, prints: Fingerprints) -> Iterator[LocalRunner]:
+    """This machine's runner, judging by its last calibration; an interruption ends it with a word on how to go on."""
+    from paretoboard.store import calibrations
     from paretoboard_runners.local import LocalRunner
 
     def noise_floor(profile: str) -> float:
         found = calibrations.latest(results, hardware_id=prints.hardware_id, profile=profile)
         return found.noise_floor if found else 0.0
 
-    artifacts = results / "artifacts"
     try:
-        with (
-            LocalRunner(data_root=data_root, artifacts=artifacts, noise_floor=noise_floor) as runner,
-            _observer() as observer,
-        ):
-            return session.carry_out(
-                runs,
-                runner=runner,
-                results=results,
-                prints=prints,
-                observer=observer,
-                fresh=fresh,
-                retry=retry,
-                budget_s=budget_s,
-            )
+        with LocalRunner(data_root=data_root, artifacts=artifacts, noise_floor=noise_floor) as runner:
+            yield runner
     except KeyboardInterrupt:
-        _say("Interrupted. Every finished run is stored; the same command goes on from here.")
+        say("Interrupted. Every finished run is stored; the same command goes on from here.")
         raise typer.Exit(130) from None
 
 
@@ -98,103 +137,3 @@ def _sentence(summary: Summary) -> str:
     if summary.stopped_early:
         parts.append("the time budget ended before the plan; the same command goes on")
     return ", ".join(parts) + "."
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def _observer() -> AbstractContextManager[Observer]:
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    return _Bars(console) if console.is_terminal and not console.no_color else _Lines()
-
-
-def _name(run: RunSpec) -> str:
-    return f"{run.task} / {run.recipe.name} ({run.profile.name}, seed {run.seed})"
-
-
-def _result(record: RunRecord) -> str:
-    """One line on a finished run."""
-    if record.status != "ok":
-        return f"{record.status}: {record.reason}"
-    parts = []
-    quality = record.metric("top1")
-    if quality is not None:
-        parts.append(f"top-1 {quality.value:.2%}")
-    for comparison in record.comparisons:
-        latency = record.metric("latency", f"batch={comparison.batch}")
-        if latency is not None:
-            speed = f"{1 / comparison.ratio:.2f}x [{1 / comparison.high:.2f}, {1 / comparison.low:.2f}]"
-            parts.append(f"batch {comparison.batch}: {latency.value * 1e3:.3g} ms, {speed} {comparison.verdict}")
-    return "; ".join(parts)
-
-
-class _Lines(AbstractContextManager["_Lines"]):
-    """One line when a run begins and one when it ends, for logs."""
-
-    def __init__(self) -> None:
-        self._label = ""
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-    def run_started(self, run: RunSpec, number: int, total: int) -> None:
-        self._label = f"[{number}/{total}] {_name(run)}"
-        _say(f"{self._label} ...")
-
-    def run_progressed(self, progress: Progress) -> None:  # noqa: ARG002 - a log is told of whole runs only
-        return
-
-    def run_finished(self, record: RunRecord, path: Path) -> None:  # noqa: ARG002
-        _say(f"{self._label}: {_result(record)} ({record.duration_s:.1f} s)")
-
-
-class _Bars(AbstractContextManager["_Bars"]):
-    """Two nested bars: the plan with its remaining time, and the stage of the run in hand."""
-
-    def __init__(self, console: object) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        # Twice a second: drawing costs time on the core beside the measured one.
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,  # type: ignore[arg-type]
-            refresh_per_second=2,
-            transient=True,
-        )
-        self._console = self._bars.console
-        self._plan = self._bars.add_task("plan", total=None)
-        self._stage = self._bars.add_task("", total=1.0)
-        self._number = 0
-        self._name = ""
-
-    def __enter__(self) -> _Bars:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def run_started(self, run: RunSpec, number: int, total: int) -> None:
-        self._number, self._name = number, _name(run)
-        self._bars.update(self._plan, description=f"run {number} of {total}", completed=number - 1, total=total)
-        self._bars.reset(self._stage, description=self._name, total=1.0)
-
-    def run_progressed(self, progress: Progress) -> None:
-        text = f"  {progress.stage}: {progress.text}"
-        self._bars.update(self._stage, description=f"{self._name}{text}"[:90], completed=progress.done)
-
-    def run_finished(self, record: RunRecord, path: Path) -> None:  # noqa: ARG002
-        from rich.markup import escape
-
-        mark = "[green]ok[/]" if record.status == "ok" else "[red]--[/]"
-        self._console.print(
-            f"{mark} {escape(self._name)}  {escape(_result(record))}  [dim]{record.duration_s:.1f} s[/]"
-        )
-        self._bars.update(self._plan, completed=self._number)

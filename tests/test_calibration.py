@@ -1,0 +1,82 @@
+"""The machine's self-check: its arithmetic, its file, and one small real one."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import builders
+from paretoboard import profiles
+from paretoboard.errors import StoreError
+from paretoboard.locations import profiles_folder
+from paretoboard.records import Calibration
+from paretoboard.store import calibrations
+from paretoboard_runners import calibration
+
+
+def stored(**overrides: object) -> Calibration:
+    given: dict[str, object] = {
+        "profile": "cpu-1",
+        "hardware_id": "a" * 64,
+        "environment_id": "b" * 64,
+        "measured_at": datetime(2026, 11, 21, 12, 0, tzinfo=UTC),
+        "launches": 8,
+        "launch_s": 0.6,
+        "identical": 12,
+        "false_alarms": 0,
+        "planted": 12,
+        "planted_extra": 0.03,
+        "found": 11,
+        "wrong_way": 0,
+        "noise_floor": 0.012,
+        "smallest_effect": 0.02,
+        "load1": 1.5,
+    }
+    return Calibration(**{**given, **overrides})  # type: ignore[arg-type]
+
+
+def test_the_noise_floor_is_what_nineteen_in_twenty_identical_pairs_stay_under() -> None:
+    ratios = [1.0 + 0.001 * (-1) ** number * number for number in range(21)]
+    pairs = [builders.comparison(ratio=ratio) for ratio in ratios]
+    assert calibration.noise_floor(pairs) == pytest.approx(0.019)
+
+
+def test_wider_intervals_hide_larger_effects() -> None:
+    narrow = [builders.comparison(low=0.99, high=1.01, launches=8, confidence=0.95)]
+    wide = [builders.comparison(low=0.97, high=1.03, launches=8, confidence=0.95)]
+    small, large = calibration.smallest_effect(narrow), calibration.smallest_effect(wide)
+    # t(0.975, 7) = 2.365 and t(0.8, 7) = 0.896: 0.01 * (1 + 0.896 / 2.365)
+    assert small == pytest.approx(0.01388, abs=1e-4)
+    assert large > 2.5 * small
+
+
+def test_the_latest_calibration_of_the_same_hardware_and_profile_counts(tmp_path: Path) -> None:
+    first = stored()
+    later = stored(measured_at=datetime(2026, 11, 22, tzinfo=UTC), noise_floor=0.02)
+    for found in (later, first, stored(profile="cpu-all"), stored(hardware_id="c" * 64)):
+        calibrations.keep(tmp_path, found)
+    assert calibrations.latest(tmp_path, hardware_id="a" * 64, profile="cpu-1") == later
+    assert calibrations.latest(tmp_path, hardware_id="d" * 64, profile="cpu-1") is None
+
+
+def test_a_calibration_is_never_rewritten_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    path = calibrations.keep(tmp_path, stored())
+    with pytest.raises(StoreError, match="never rewritten"):
+        calibrations.keep(tmp_path, stored())
+    path.write_text("{}")
+    with pytest.raises(StoreError, match=path.name):
+        calibrations.latest(tmp_path, hardware_id="a" * 64, profile="cpu-1")
+
+
+def test_a_real_calibration_counts_what_it_compared() -> None:
+    profile = profiles.load("cpu-1", profiles_folder())
+    told: list[float] = []
+    found = calibration.calibrate(profile, comparisons=2, launch_s=0.05, watch=lambda done, text: told.append(done))
+    assert (found.identical, found.planted) == (2, 2)
+    assert found.noise_floor > 0
+    assert found.smallest_effect > 0
+    assert told == [0.0, 0.25, 0.5, 0.75]
+    assert dataclasses.replace(found, noise_floor=0.0) != found

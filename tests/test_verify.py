@@ -1,0 +1,103 @@
+"""The same run done twice gives the same bits, and what does not hold is said."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import builders
+from paretoboard import taskfile
+from paretoboard.plan import expand
+from paretoboard_runners import controls, jobs, verify
+from paretoboard_runners.client import JobLimits, Worker
+from paretoboard_runners.quality import PREDICTIONS
+
+
+def holding(findings: tuple[verify.Finding, ...]) -> dict[str, bool]:
+    return {finding.what: finding.holds for finding in findings}
+
+
+def test_a_run_repeated_exactly_holds_in_everything() -> None:
+    record = builders.run_record()
+    assert set(holding(verify.compare_with_stored(record, record)).values()) == {True}
+
+
+def test_other_bytes_and_other_predictions_do_not_hold() -> None:
+    record = builders.run_record()
+    assert record.artifact is not None
+    assert record.predictions is not None
+    top = record.predictions.top_classes.copy()
+    top[0] = np.roll(top[0], 1)
+    other = dataclasses.replace(
+        record,
+        artifact=dataclasses.replace(record.artifact, digest="0" * 64),
+        predictions=dataclasses.replace(record.predictions, top_classes=top),
+    )
+    found = {finding.what: finding for finding in verify.compare_with_stored(record, other)}
+    assert not found["bytes of model.onnx"].holds
+    assert not found["predictions"].holds
+    assert found["predictions"].repeated == "359 of 360 best guesses equal"
+
+
+@pytest.mark.parametrize(("speedup", "holds"), [(2.0, True), (2.02, True), (2.2, False)])
+def test_a_speed_holds_within_its_interval_and_what_counts(speedup: float, holds: bool) -> None:
+    stored = builders.run_record("ort-fp32", comparisons=(builders.comparison(2.0),))
+    repeated = builders.run_record("ort-fp32", comparisons=(builders.comparison(speedup),))
+    assert holding(verify.compare_with_stored(stored, repeated))["time at batch 1 against baseline"] is holds
+
+
+def test_a_run_that_fails_now_does_not_hold() -> None:
+    [finding] = verify.compare_with_stored(builders.run_record(), builders.failed_record())
+    assert not finding.holds
+    assert finding.repeated == "failed: out of memory"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_two_epochs_of_training_repeat_to_the_bit(threads: int, tiny_task: Path, tmp_path: Path) -> None:
+    task = tiny_task.with_name("two-epochs.toml")
+    task.write_text('extends = "tiny.toml"\nversion = 1\n[model]\ntrain = { epochs = 2, lr = 0.1, batch = 64 }\n')
+    [run, *_] = expand([taskfile.load(task)])
+    allowed = controls.choose_cores(run.profile, building=True)
+    if len(allowed) < threads:
+        pytest.skip(f"{threads} threads need as many cores, {len(allowed)} can be used here")
+    cores = allowed[:threads]
+    environment = controls.session_environment(run.profile, cores)
+    limits = JobLimits(timeout_s=300.0)
+    digests, predictions = [], []
+    with Worker(run.profile, cores=cores, environment=environment) as worker:
+        for name in ("first", "second"):
+            build = jobs.BuildJob(
+                run=run, data_root=tmp_path, artifacts=tmp_path / name, environment_id="e" * 64, cores=cores
+            )
+            built, _ = worker.do("paretoboard_runners.build:build", build, jobs.BuildResult, limits=limits)
+            score = jobs.QualityJob(
+                artifact=built.folder,
+                dataset=run.dataset,
+                preprocess=run.preprocess,
+                data_root=tmp_path,
+                batches=(32,),
+                threads=threads,
+            )
+            _, folder = worker.do("paretoboard_runners.quality:score", score, jobs.QualityResult, limits=limits)
+            digests.append(built.digest)
+            predictions.append((folder / PREDICTIONS).read_bytes())
+    assert digests[0] == digests[1]
+    assert predictions[0] == predictions[1]
+
+
+@pytest.mark.slow
+def test_run_verify_repeats_a_stored_run_from_nothing(tiny_task: Path, tiny_results: Path) -> None:
+    before = sorted(tiny_results.rglob("*"))
+    command = [sys.executable, "-m", "paretoboard", "run", str(tiny_task), "--results", str(tiny_results)]
+    done = subprocess.run(
+        [*command, "--only", "ort-fp32", "--verify", "--sample", "1"], capture_output=True, text=True, timeout=300
+    )
+    assert "bytes of" in done.stdout
+    assert "predictions: holds" in done.stdout
+    assert "DOES NOT HOLD" not in done.stdout.replace("time at batch 1 against baseline: DOES NOT HOLD", "")
+    assert sorted(tiny_results.rglob("*")) == before
