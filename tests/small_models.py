@@ -37,6 +37,13 @@ def candidate(architecture: str = "cifar-resnet8", *, seed: int = 0) -> Candidat
     return Candidate(architecture=architecture, classes=10, input_shape=SHAPE, module=module)
 
 
+def module(architecture: str = "cifar-resnet8", *, seed: int = 0) -> nn.Module:
+    """The network of `candidate`."""
+    made = candidate(architecture, seed=seed).module
+    assert made is not None
+    return made
+
+
 def images(count: int, *, seed: int = 0) -> Images:
     """Noise whose brightness tells its class: ten classes that a network can learn."""
     generator = np.random.default_rng(seed)
@@ -58,7 +65,9 @@ def workbench(scratch: Path, *, seed: int = 3) -> Workbench:
         preprocess=PREPROCESS,
         train_images=lambda: images(64, seed=1),
         calibration_images=lambda: images(32, seed=2),
+        teacher=lambda: module(seed=9),
         train_settings=None,
+        train_seed=17,
         scratch=scratch,
         progress=lambda share, text: None,
     )

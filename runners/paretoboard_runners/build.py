@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from paretoboard import artifact, datasets, models, training
+from paretoboard import artifact, datasets, durable, models, training
 from paretoboard.datasets import weights as weight_files
 from paretoboard.errors import DataError
 from paretoboard.registry import DATASETS, TECHNIQUES
@@ -127,7 +127,7 @@ def _build_from(job: jobs.BuildJob, steps: list[_Step], first: int, emit: Emitte
         candidate = applied.candidate
         stored = artifact.save(candidate, step.folder)
         before = _cost(applied, before, elapsed_s, used_j, (step.folder / stored.file).read_bytes())
-        jobs.write_atomic(step.folder / _COST, jobs.to_json(before).encode())
+        durable.write(step.folder / _COST, jobs.to_json(before).encode())
         shutil.rmtree(step.scratch, ignore_errors=True)
 
 

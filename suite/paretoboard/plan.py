@@ -43,6 +43,7 @@ class RunSpec:
     title: str
     dataset: DatasetUse
     model: ModelUse
+    teacher: ModelUse | None = None
     preprocess: Preprocess
     quality: QualityTarget
     measure: MeasureSpec
@@ -76,7 +77,7 @@ class RunSpec:
         }
         ids = [digest(start)]
         for step in self.recipe.steps:
-            ids.append(digest({"after": ids[-1], "step": plain(step)}))
+            ids.append(digest({"after": ids[-1], "step": plain(step), **self._teacher()}))
         return tuple(ids)
 
     @property
@@ -91,6 +92,7 @@ class RunSpec:
             "task_version": self.task_version,
             "dataset": _dataset_content(self.dataset, evaluated=True),
             "model": plain(self.model),
+            **self._teacher(),
             "preprocess": plain(self.preprocess),
             "quality": self.quality.metric,
             "measure": plain(self.measure),
@@ -98,6 +100,10 @@ class RunSpec:
             "profile": {key: value for key, value in plain(self.profile).items() if key != "title"},
             "seed": self.seed,
         }
+
+    def _teacher(self) -> dict[str, Any]:
+        # Left out where there is none, so that ids of tasks without a teacher say nothing of teachers.
+        return {"teacher": plain(self.teacher)} if self.teacher else {}
 
 
 def expand(
@@ -149,6 +155,7 @@ def _cell(task: TaskSpec, recipe: Recipe, profile: HardwareProfile, seed: int) -
         title=task.title,
         dataset=task.dataset,
         model=task.model,
+        teacher=task.teacher,
         preprocess=task.preprocess,
         quality=task.quality,
         measure=task.measure,

@@ -77,6 +77,18 @@ def load_object(target: str, what: str) -> Any:
 TECHNIQUES: Final = Registry(
     "technique",
     {
+        "distill.attention": (
+            "paretoboard.techniques.distill:AttentionTransfer",
+            "train with a teacher to look where it looks",
+        ),
+        "distill.decoupled": (
+            "paretoboard.techniques.distill:DecoupledDistillation",
+            "train with a teacher's right and wrong classes weighted apart",
+        ),
+        "distill.logits": (
+            "paretoboard.techniques.distill:LogitsDistillation",
+            "train with a teacher's softened classes beside the labels",
+        ),
         "prune.magnitude": (
             "paretoboard.techniques.prune:MagnitudePruning",
             "zero the smallest weights of convolutions and linear layers",

@@ -142,6 +142,7 @@ class TaskSpec:
     profiles: tuple[HardwareProfile, ...]
     dataset: DatasetUse
     model: ModelUse
+    teacher: ModelUse | None = None  # what techniques that distill learn from; it takes the same input
     preprocess: Preprocess
     measure: MeasureSpec
     recipes: tuple[Recipe, ...]  # the baseline is the first

@@ -46,6 +46,8 @@ class _Block(nn.Module):
 class CifarResNet(nn.Module):
     """(n, 3, 32, 32) images to (n, classes) logits."""
 
+    stages = ("layer1", "layer2", "layer3")  # whose outputs another network's can be compared with
+
     def __init__(self, blocks: int, classes: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)

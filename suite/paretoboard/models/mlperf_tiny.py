@@ -27,6 +27,8 @@ class _Stage(nn.Module):
 class TinyResNet8(nn.Module):
     """(n, 3, 32, 32) images to (n, classes) logits."""
 
+    stages = ("s1", "s2", "s3")  # whose outputs another network's can be compared with
+
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 16, 3, padding=1)

@@ -53,11 +53,12 @@ def load(
     folder = profiles_folder if profiles_folder is not None else default_profiles_folder()
     names = look_up(document, profiles_folder=folder, models=models, datasets=datasets)
     # What is named but wrong is reported once, and not again by each step that needs it.
-    images = {
+    available = {
         role: role in names.subsets or value_at(document.values, ("dataset", role)) is not None
         for role in ("train", "calibration")
     }
-    recipes, step_problems = read_recipes(document, techniques, images)
+    available["teacher"] = "teacher" in document.values
+    recipes, step_problems = read_recipes(document, techniques, available)
     problems += names.problems + step_problems
     if table is None or problems:
         raise TaskFileError(problems)
@@ -156,6 +157,7 @@ def _spec(path: Path, table: TaskFile, names: Names, recipes: tuple[Recipe, ...]
             calibration=names.subsets.get("calibration"),
         ),
         model=_model(table.model),
+        teacher=_model(table.teacher) if table.teacher else None,
         preprocess=Preprocess(
             range=table.preprocess.range, mean=tuple(table.preprocess.mean), std=tuple(table.preprocess.std)
         ),

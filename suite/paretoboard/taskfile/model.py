@@ -156,6 +156,7 @@ class TaskFile(Table):
     profiles: _Names
     dataset: DatasetTable
     model: ModelTable
+    teacher: ModelTable | None = Field(default=None, description="what techniques that distill learn from")
     preprocess: PreprocessTable = PreprocessTable()
     measure: MeasureTable = MeasureTable()
     recipes: dict[str, RecipeTable] = Field(default={})

@@ -33,6 +33,7 @@ def look_up(document: Document, *, profiles_folder: Path, models: Registry, data
     found = Names(problems=_metric_problems(document) + _registry_problems(document, ("model", "name"), models))
     found.profiles, problems = _profiles(document, profiles_folder)
     found.problems += problems
+    found.problems += _registry_problems(document, ("teacher", "name"), models)
     found.problems += _registry_problems(document, ("dataset", "name"), datasets)
     name = value_at(document.values, ("dataset", "name"))
     if isinstance(name, str) and name in datasets:

@@ -22,16 +22,22 @@ if TYPE_CHECKING:
     from paretoboard.registry import Registry
     from paretoboard.tomlfile.document import Document, KeyPath
 
+# What to say where a step needs what the task does not name.
+_MISSING: Final = {
+    "train": "needs train images; name some as 'train' under [dataset]",
+    "calibration": "needs calibration images; name some as 'calibration' under [dataset]",
+    "teacher": "needs a teacher; name its network and weights under [teacher]",
+}
 _BOUNDS: Final = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 
 
 def read_recipes(
-    document: Document, techniques: Registry, images: Mapping[str, bool]
+    document: Document, techniques: Registry, available: Mapping[str, bool]
 ) -> tuple[tuple[Recipe, ...], list[Problem]]:
     """The baseline and the recipes of a task file, and everything that is wrong with their names and steps.
 
     Args:
-        images: for "train" and "calibration", whether the task has such images.
+        available: for each of techniques.Need, whether the task has it.
     """
     recipes, problems = [Recipe(name=BASELINE)], []
     tables = document.values.get("recipes")
@@ -47,7 +53,7 @@ def read_recipes(
         rows = value_at(table, ("steps",))
         if not isinstance(rows, list):
             continue
-        reader = _StepReader(document, (*path, "steps"), techniques, images)
+        reader = _StepReader(document, (*path, "steps"), techniques, available)
         recipes.append(Recipe(name=name, steps=reader.read(rows)))
         problems += reader.problems
     return tuple(recipes), problems
@@ -90,11 +96,11 @@ def _parameters(technique: Any) -> type[Table]:
 class _StepReader:
     """Goes through one recipe's steps, following what becomes of the model."""
 
-    def __init__(self, document: Document, at: KeyPath, techniques: Registry, images: Mapping[str, bool]) -> None:
+    def __init__(self, document: Document, at: KeyPath, techniques: Registry, available: Mapping[str, bool]) -> None:
         self.document = document
         self.at = at
         self.techniques = techniques
-        self.images = images
+        self.available = available
         self.problems: list[Problem] = []
         self.form = "torch"
         self.onnx_since = ""  # the step that made an ONNX graph of the model
@@ -136,13 +142,19 @@ class _StepReader:
             known = [field.name for field in dataclasses.fields(technique)]
             self.problems += explain(error, self.document, (*self.at, index), lambda path: [] if path else known)
             return None
-        return TechniqueUse(name=name, version=technique.version, parameters=checked.model_dump())
+        parameters = checked.model_dump()
+        try:
+            needs = technique(**parameters).needs_now()
+        except InputError as error:
+            self.complain((*self.at, index), str(error))
+            return None
+        for need in needs:
+            if not self.available.get(need, False):
+                self.complain((*self.at, index), _MISSING[need])
+        return TechniqueUse(name=name, version=technique.version, parameters=parameters)
 
     def follow(self, technique: Any, step: str, index: int) -> None:
         place = (*self.at, index)
-        for need in technique.needs:
-            if not self.images.get(need, False):
-                self.complain(place, f"needs {need} images; name some as '{need}' under [dataset]")
         if self.runtime_from and technique.runtime is not None:
             self.complain(place, f"chooses a runtime, but {self.runtime_from} did so already; leave one of them out")
         elif self.runtime_from:

@@ -11,13 +11,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from paretoboard.artifact import Candidate, Form
 from paretoboard.datasets import Images
 from paretoboard.spec import Preprocess, TrainSettings
 
-Need = Literal["train", "calibration"]
+if TYPE_CHECKING:
+    from torch import nn  # noqa: TC004 - no one resolves Workbench's annotations, and torch is slow to import
+
+Need = Literal["train", "calibration", "teacher"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,9 @@ class Workbench:
     preprocess: Preprocess
     train_images: Callable[[], Images]  # the task's training images, read on the first call
     calibration_images: Callable[[], Images]
+    teacher: Callable[[], nn.Module]  # the task's teacher in evaluation mode, read on the first call; not to be changed
     train_settings: TrainSettings | None  # what the task's own model was trained with, if it was
+    train_seed: int  # what the task's own model was initialized and trained with
     scratch: Path  # an empty folder that survives a kill and is handed to the same step again
     progress: Callable[[float, str], None]  # (share done, what is going on)
 
@@ -43,7 +48,10 @@ class Applied:
 
 
 class Technique(ABC):
-    """One optimization; subclasses are frozen, slotted, keyword-only dataclasses."""
+    """One optimization; subclasses are frozen, slotted, keyword-only dataclasses.
+
+    Parameters that don't go together raise an InputError when the technique is made.
+    """
 
     source: ClassVar[str]  # paper and section, or the library's documented procedure
     version: ClassVar[int] = 1  # raise it when the same parameters come to mean something else
@@ -51,8 +59,12 @@ class Technique(ABC):
         tuple[Form, ...]
     ]  # forms it can be applied to; a "torch" model is exported where only "onnx" is taken
     gives: ClassVar[Form | None] = None  # the form it leaves, None for the one it got
-    needs: ClassVar[tuple[Need, ...]] = ()
+    needs: ClassVar[tuple[Need, ...]] = ()  # whatever its parameters are
     runtime: ClassVar[str | None] = None  # the runtime it chooses, for techniques that choose one
+
+    def needs_now(self) -> tuple[Need, ...]:
+        """What it needs with the parameters it has."""
+        return self.needs
 
     @abstractmethod
     def apply(self, candidate: Candidate, bench: Workbench) -> Applied:

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Lt
 
 from paretoboard.spec import TrainSettings
-from paretoboard.techniques import Applied, Technique
+from paretoboard.techniques import Applied, Need, Technique
 from paretoboard.techniques.forms import own_float32_module
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from paretoboard.artifact import Candidate
     from paretoboard.techniques import Workbench
+    from paretoboard.training import TrainResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finetune(Technique):
-    """Train on the task's training images; weights that pruning set to zero stay zero."""
+class TrainingTechnique(Technique):
+    """One that trains: its parameters are TrainSettings', but for how long."""
 
-    source = "Han et al. 2015, arXiv:1506.02626, section 3.3: retraining what pruning left"
     takes = ("torch",)
-    needs = ("train",)
+    needs: ClassVar[tuple[Need, ...]] = ("train",)
 
-    epochs: Annotated[int, Ge(1)]
     lr: Annotated[float, Gt(0)] = 0.01
     batch: Annotated[int, Ge(1)] = 128
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -35,6 +36,22 @@ class Finetune(Technique):
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
     augment: tuple[str, ...] | None = None  # None: as the model was first trained; nothing if that is not known
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    def settings(self, epochs: int, first: TrainSettings | None) -> TrainSettings:
+        """How to train for `epochs`; augmented as `first` says where no augmentation was asked for."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainingTechnique)}
+        if self.augment is None:
+            own["augment"] = first.augment if first else ()
+        return TrainSettings(epochs=epochs, **own)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finetune(TrainingTechnique):
+    """Train on the task's training images; weights that pruning set to zero stay zero."""
+
+    source = "Han et al. 2015, arXiv:1506.02626, section 3.3: retraining what pruning left"
+
+    epochs: Annotated[int, Ge(1)]
 
     def apply(self, candidate: Candidate, bench: Workbench) -> Applied:
         """Train; an interrupted training is taken up where its last epoch ended.
@@ -50,20 +67,19 @@ class Finetune(Technique):
         result = train(
             module,
             bench.train_images(),
-            self._settings(bench.train_settings),
+            self.settings(self.epochs, bench.train_settings),
             preprocess=bench.preprocess,
             seed=bench.seed,
             checkpoint=bench.scratch / "finetune.pt",
             keep_zeros=True,
             progress=bench.progress,
         )
-        note = f"training loss {result.losses[0]:.3f} in the first epoch, {result.losses[-1]:.3f} in the last"
-        return Applied(
-            candidate=dataclasses.replace(candidate, module=module), images_seen=result.images_seen, notes=(note,)
-        )
+        return trained(candidate, module, result)
 
-    def _settings(self, first: TrainSettings | None) -> TrainSettings:
-        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        if self.augment is None:
-            own["augment"] = first.augment if first else ()
-        return TrainSettings(**own)
+
+def trained(candidate: Candidate, module: nn.Module, result: TrainResult) -> Applied:
+    """`candidate` with the module that training left, and how the loss went."""
+    note = f"training loss {result.losses[0]:.3f} in the first epoch, {result.losses[-1]:.3f} in the last"
+    return Applied(
+        candidate=dataclasses.replace(candidate, module=module), images_seen=result.images_seen, notes=(note,)
+    )

@@ -18,7 +18,10 @@ Place = tuple[Path, int]  # file and 1-based line
 _MAX_BYTES: Final = 1_000_000
 _INT64: Final = range(-(2**63), 2**63)
 # Keys of one table that stand for each other: a file that gives one of them leaves out the others of its base.
-_ALTERNATIVES: Final[dict[KeyPath, frozenset[str]]] = {("model",): frozenset({"weights", "train"})}
+_ALTERNATIVES: Final[dict[KeyPath, frozenset[str]]] = {
+    ("model",): frozenset({"weights", "train"}),
+    ("teacher",): frozenset({"weights", "train"}),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

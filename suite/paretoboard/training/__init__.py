@@ -11,26 +11,28 @@ import math
 import os
 import pickle
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from paretoboard.datasets.preprocess import channel_values, pixel_scale
-from paretoboard.errors import DivergedError, InputError, UnknownNameError
+from paretoboard.errors import DivergedError, InputError
 from paretoboard.plan import digest, plain
+from paretoboard.training.augmentation import AUGMENTATIONS, augmentation
+from paretoboard.training.loss import Batch, CrossEntropy, Loss
+from paretoboard.training.masks import Masks, Sparsity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from paretoboard.datasets import Images
     from paretoboard.spec import Preprocess, TrainSettings
 
-Augmentation = Callable[[Tensor], Tensor]
+__all__ = ["AUGMENTATIONS", "Batch", "CrossEntropy", "Loss", "Sparsity", "TrainResult", "train", "weights_digest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,43 +44,6 @@ class TrainResult:
     seconds: float  # of this call: an interrupted training counts what came after the interruption
 
 
-def flip(images: Tensor) -> Tensor:
-    """Mirror each image with probability 1/2, left to right."""
-    mirrored = torch.rand(len(images), 1, 1, 1) < 0.5
-    return torch.where(mirrored, images.flip(-1), images)
-
-
-def crop(images: Tensor) -> Tensor:
-    """Shift each image by up to an eighth of its side in both directions, with black where it leaves.
-
-    Source: He et al. 2015, arXiv:1512.03385, section 4.2: 4 pixels of padding for images of 32x32.
-    """
-    return _shifted(images, images.shape[-1] // 8)
-
-
-def shift(images: Tensor) -> Tensor:
-    """Shift each image by up to a sixteenth of its side in both directions, with black where it leaves."""
-    return _shifted(images, images.shape[-1] // 16)
-
-
-def cutout(images: Tensor) -> Tensor:
-    """Blacken a square of half the side, centred anywhere in each image.
-
-    Source: DeVries and Taylor 2017, arXiv:1708.04552.
-    """
-    count, _, height, width = images.shape
-    half = width // 4
-    rows, columns = torch.arange(height), torch.arange(width)
-    centre_y, centre_x = torch.randint(height, (count, 1)), torch.randint(width, (count, 1))
-    inside_y = ((rows - centre_y + half) >= 0) & ((rows - centre_y) < half)
-    inside_x = ((columns - centre_x + half) >= 0) & ((columns - centre_x) < half)
-    return images.masked_fill((inside_y[:, :, None] & inside_x[:, None, :])[:, None], 0)
-
-
-# name -> function of stored pixels (n, channels, height, width), uint8; draws from torch's global generator
-AUGMENTATIONS: Final[Mapping[str, Augmentation]] = {"crop": crop, "cutout": cutout, "flip": flip, "shift": shift}
-
-
 def train(
     module: nn.Module,
     images: Images,
@@ -88,11 +53,13 @@ def train(
     seed: int,
     threads: int | None = None,
     checkpoint: Path | None = None,
+    loss: Loss | None = None,
     keep_zeros: bool = False,
+    sparsity: Sparsity | None = None,
     progress: Callable[[float, str], None] = lambda share, text: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> TrainResult:
-    """Train `module` in place with cross-entropy; it is left in evaluation mode.
+    """Train `module` in place; it is left in evaluation mode.
 
     Args:
         module: float32, on the CPU; its weights are where training starts.
@@ -100,7 +67,9 @@ def train(
         seed: of order and augmentation; torch's global generator is left as it was.
         threads: for torch's operators, the process's own setting if None. Other numbers give other bits.
         checkpoint: a file written after each epoch; a training found there is continued if it is this one.
+        loss: cross-entropy with the label smoothing of `settings` if None.
         keep_zeros: whether entries of weights that are zero at the start stay zero.
+        sparsity: how many weights of each layer are to become zero on the way, and stay so; the smallest go.
         progress: told (share done, what is going on) after each step.
     Raises:
         DivergedError: for a loss that is not finite, naming epoch and step.
@@ -112,8 +81,11 @@ def train(
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            training = _Training(module, images, settings, preprocess, keep_zeros=keep_zeros)
-            identity = _identity(module, images, settings, preprocess, (seed, torch.get_num_threads(), keep_zeros))
+            wanted = loss or CrossEntropy(label_smoothing=settings.label_smoothing)
+            masks = Masks(module, keep_zeros=keep_zeros, growing=sparsity is not None)
+            training = _Training(module, images, settings, preprocess, loss=wanted, masks=masks, sparsity=sparsity)
+            rest = (seed, torch.get_num_threads(), keep_zeros, wanted.identity, sparsity.identity if sparsity else "")
+            identity = _identity(module, images, settings, preprocess, rest)
             losses = training.resume(checkpoint, identity) if checkpoint else []
             for epoch in range(len(losses), settings.epochs):
                 losses.append(training.epoch(epoch, progress))
@@ -126,11 +98,28 @@ def train(
     return TrainResult(losses=tuple(losses), images_seen=seen, seconds=clock() - started)
 
 
+def weights_digest(module: nn.Module) -> str:
+    """64 hex digits over the names and the bits of all weights and running statistics."""
+    content = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        content.update(name.encode())
+        content.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return content.hexdigest()
+
+
 class _Training:
     """Module, optimizer and schedule between two epochs."""
 
     def __init__(
-        self, module: nn.Module, images: Images, settings: TrainSettings, preprocess: Preprocess, *, keep_zeros: bool
+        self,
+        module: nn.Module,
+        images: Images,
+        settings: TrainSettings,
+        preprocess: Preprocess,
+        *,
+        loss: Loss,
+        masks: Masks,
+        sparsity: Sparsity | None,
     ) -> None:
         if len(images) == 0:
             raise InputError("there are no images to train on")
@@ -139,10 +128,10 @@ class _Training:
         self.batch = min(settings.batch, len(images))
         self.steps = len(images) // self.batch
         self.module = module.to(memory_format=torch.channels_last)
-        self.masks = _zero_masks(module) if keep_zeros else {}
+        self.loss, self.masks, self.sparsity = loss, masks, sparsity
         self.optimizer = _optimizer(module, settings)
         self.schedule = _schedule(self.optimizer, settings, self.steps * settings.epochs)
-        self.augmentations = [_augmentation(name) for name in settings.augment]
+        self.augmentations = [augmentation(name) for name in settings.augment]
         # Copied where a reader gave memory that can't be written: torch warns of such.
         self.pixels = torch.from_numpy(np.require(images.pixels, requirements=["C", "W"]))
         self.labels = torch.from_numpy(np.require(images.labels, requirements=["C", "W"]))
@@ -155,8 +144,8 @@ class _Training:
         """One pass over the images; the mean loss."""
         self.module.train()
         total = 0.0
-        for step, (images, labels) in enumerate(self._batches()):
-            loss = self._step(images, labels)
+        for step, batch in enumerate(self._batches()):
+            loss = self._step(batch, epoch * self.steps + step + 1)
             if not math.isfinite(loss):
                 raise DivergedError(
                     f"training diverged in epoch {epoch + 1}, step {step + 1} of {self.steps}: the loss is {loss}"
@@ -166,28 +155,29 @@ class _Training:
             progress(done, f"epoch {epoch + 1} of {self.settings.epochs}, loss {total / (step + 1):.3f}")
         return total / self.steps
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Iterator[Batch]:
         order = torch.randperm(len(self.pixels))[: self.steps * self.batch]
         for chosen in torch.split(order, self.batch):
             pixels = self.pixels[chosen]
             for augment in self.augmentations:
                 pixels = augment(pixels)
             images = pixels.to(torch.float32, memory_format=torch.channels_last)
-            yield images.mul_(self.scale).sub_(self.mean).div_(self.std), self.labels[chosen]
+            images.mul_(self.scale).sub_(self.mean).div_(self.std)
+            yield Batch(images=images, labels=self.labels[chosen], indices=chosen)
 
-    def _step(self, images: Tensor, labels: Tensor) -> float:
+    def _step(self, batch: Batch, number: int) -> float:
         half = self.settings.precision == "bfloat16"
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-            logits = self.module(images)
-        smoothing = self.settings.label_smoothing
-        loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+            logits = self.module(batch.images)
+        loss = self.loss(logits.float(), batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.schedule.step()
-        with torch.no_grad():
-            for weight, mask in self.masks.items():
-                weight.mul_(mask)
+        share = self.sparsity(number, self.steps * self.settings.epochs) if self.sparsity else None
+        if share is not None:
+            self.masks.grow(share)
+        self.masks.apply()
         return float(loss.detach())
 
     def save(self, path: Path, identity: str, losses: list[float]) -> None:
@@ -199,6 +189,7 @@ class _Training:
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "masks": self.masks.state(),
             "random": torch.get_rng_state(),
         }
         with draft.open("wb") as stream:
@@ -218,31 +209,9 @@ class _Training:
         self.module.load_state_dict(content["module"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.schedule.load_state_dict(content["schedule"])
+        self.masks.load(content["masks"])
         torch.set_rng_state(content["random"])
         return list(content["losses"])
-
-
-def _shifted(images: Tensor, by: int) -> Tensor:
-    """Each image moved by -by..by pixels in both directions, zeros where nothing was."""
-    count, channels, height, width = images.shape
-    padded = nn.functional.pad(images, (by, by, by, by))
-    rows = torch.randint(2 * by + 1, (count, 1)) + torch.arange(height)
-    columns = torch.randint(2 * by + 1, (count, 1)) + torch.arange(width)
-    which = torch.arange(count)[:, None, None, None]
-    return padded[which, torch.arange(channels)[None, :, None, None], rows[:, None, :, None], columns[:, None, None, :]]
-
-
-def _augmentation(name: str) -> Augmentation:
-    if name not in AUGMENTATIONS:
-        raise UnknownNameError("augmentation", name, AUGMENTATIONS)
-    return AUGMENTATIONS[name]
-
-
-def _zero_masks(module: nn.Module) -> dict[nn.Parameter, Tensor]:
-    """Masks of the weights of convolutions and linear layers that hold zeros."""
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    weights = [weight for layer in layers if isinstance(weight := layer.weight, nn.Parameter)]
-    return {weight: (weight != 0).to(weight.dtype) for weight in weights if bool((weight == 0).any())}
 
 
 def _optimizer(module: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
@@ -272,10 +241,7 @@ def _identity(
     module: nn.Module, images: Images, settings: TrainSettings, preprocess: Preprocess, rest: tuple[Any, ...]
 ) -> str:
     """Digest of all that decides the outcome of a training, so that a checkpoint of another one is not taken up."""
-    content = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        content.update(name.encode())
-        content.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+    content = hashlib.sha256(weights_digest(module).encode())
     content.update(images.pixels.tobytes())
     content.update(images.labels.tobytes())
     return digest([content.hexdigest(), plain(settings), plain(preprocess), list(rest), torch.__version__])

@@ -1,0 +1,213 @@
+"""Distillation: its losses by hand, what the teacher is asked, and a comparison that differs in the teacher alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from paretoboard import models
+from paretoboard.artifact import Candidate
+from paretoboard.errors import InputError, NotApplicableError
+from paretoboard.spec import TrainSettings
+from paretoboard.techniques import Workbench
+from paretoboard.techniques.distill import AttentionTransfer, DecoupledDistillation, Distillation, LogitsDistillation
+from paretoboard.techniques.prune import MagnitudePruning, StructuredPruning
+from paretoboard.training import Batch, CrossEntropy, train
+from paretoboard.training.distillation import attention, attention_gap, decoupled, precomputed, soft_targets
+from small_models import PREPROCESS, candidate, fingerprint, images, module, workbench
+
+KINDS: list[type[Distillation]] = [AttentionTransfer, DecoupledDistillation, LogitsDistillation]
+STUDENT = torch.tensor([[1.0, 2.0, -1.0], [0.0, 0.5, 3.0]])
+TEACHER = torch.tensor([[2.0, 0.0, 1.0], [-1.0, 1.0, 2.0]])
+
+
+def softened(row: torch.Tensor, temperature: float) -> list[float]:
+    powers = [math.exp(float(value) / temperature) for value in row]
+    return [power / sum(powers) for power in powers]
+
+
+def divergence(said: list[float], guessed: list[float]) -> float:
+    return sum(p * math.log(p / q) for p, q in zip(said, guessed, strict=True))
+
+
+def apply(made: Distillation, scratch: Path, start: Candidate | None = None, **bench: Any) -> nn.Module:
+    where: Workbench = dataclasses.replace(workbench(scratch), **bench)
+    after = made.apply(start or candidate(), where).candidate.module
+    assert after is not None
+    return after
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_soft_targets_are_the_divergence_by_hand(temperature: float) -> None:
+    by_hand = [
+        divergence(softened(said, temperature), softened(own, temperature))
+        for own, said in zip(STUDENT, TEACHER, strict=True)
+    ]
+    found = float(soft_targets(STUDENT, TEACHER, temperature))
+    assert found == pytest.approx(temperature**2 * sum(by_hand) / 2, rel=1e-5)
+
+
+def test_decoupled_targets_are_the_two_divergences_by_hand() -> None:
+    labels, temperature = torch.tensor([1, 2]), 2.0
+    sure, compared = [], []
+    for own, said, label in zip(STUDENT, TEACHER, labels.tolist(), strict=True):
+        p, q = softened(said, temperature), softened(own, temperature)
+        wrong = [index for index in range(3) if index != label]
+        sure.append(divergence([p[label], 1 - p[label]], [q[label], 1 - q[label]]))
+        compared.append(divergence([p[i] / (1 - p[label]) for i in wrong], [q[i] / (1 - q[label]) for i in wrong]))
+    found = float(decoupled(STUDENT, TEACHER, labels, temperature, target=1.5, others=8.0))
+    assert found == pytest.approx(temperature**2 * (1.5 * sum(sure) + 8.0 * sum(compared)) / 2, rel=1e-5)
+
+
+def test_decoupled_targets_add_up_to_soft_targets_when_weighted_as_those_are() -> None:
+    """Zhao et al. 2022, equation 5: KD = TCKD + (1 - p_t) NCKD, for one image."""
+    own, said, label = STUDENT[:1], TEACHER[:1], torch.tensor([0])
+    rest = 1 - softened(said[0], 3.0)[0]
+    together = decoupled(own, said, label, 3.0, target=1.0, others=rest)
+    assert float(together) == pytest.approx(float(soft_targets(own, said, 3.0)), rel=1e-5)
+
+
+def test_attention_is_the_sum_of_squares_over_channels_at_length_one() -> None:
+    features = torch.tensor([[[[1.0, 0.0]], [[2.0, -2.0]]]])  # two channels, two places: 1 + 4 and 0 + 4
+    torch.testing.assert_close(attention(features), torch.tensor([[5.0, 4.0]]) / math.sqrt(41))
+    gap = attention_gap([torch.tensor([[0.6, 0.8]])] * 2, [torch.tensor([[1.0, 0.0]]), torch.tensor([[0.6, 0.8]])])
+    assert float(gap) == pytest.approx((0.16 + 0.64) / 2)
+
+
+def test_a_lesson_weighs_teacher_and_labels(tmp_path: Path) -> None:
+    batch = Batch(images=torch.zeros(2, 3, 32, 32), labels=torch.tensor([1, 2]), indices=torch.tensor([0, 1]))
+    made = LogitsDistillation(epochs=1, temperature=2.0, alpha=0.25)
+    with made.lesson(module(), module(), 0.0) as lesson:
+        lesson.teaching = lambda asked: (TEACHER,)
+        found = lesson(STUDENT, batch)
+    labelled = -sum(math.log(softened(row, 1.0)[label]) for row, label in zip(STUDENT, (1, 2), strict=True)) / 2
+    assert float(found) == pytest.approx(0.25 * float(soft_targets(STUDENT, TEACHER, 2.0)) + 0.75 * labelled, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_student_that_is_its_own_teacher_has_only_the_labels_to_learn(kind: type[Distillation]) -> None:
+    network, batch = (
+        module(),
+        Batch(images=torch.rand(4, 3, 32, 32), labels=torch.tensor([1, 2, 3, 4]), indices=torch.arange(4)),
+    )
+    teacher = module()
+    with torch.no_grad(), kind(epochs=1).lesson(network, teacher, 0.1) as lesson:
+        logits = network(batch.images)
+        found = lesson(logits, batch)
+    labelled = CrossEntropy(label_smoothing=0.1)(logits, batch)
+    wanted = 0.1 * labelled if kind is LogitsDistillation else labelled
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    assert not any(layer._forward_hooks for layer in (*network.modules(), *teacher.modules()))
+
+
+def test_the_teacher_is_asked_once_about_each_image_without_augmentation(tmp_path: Path) -> None:
+    asked: list[int] = []
+    teacher = module(seed=9)
+    teacher.register_forward_hook(lambda layer, given, out: asked.append(len(given[0])))
+    apply(LogitsDistillation(epochs=3), tmp_path / "plain", teacher=lambda: teacher)
+    assert sum(asked) == 64 + 1  # the one to see how many classes it knows
+    asked.clear()
+    apply(LogitsDistillation(epochs=3, augment=("flip",)), tmp_path / "flipped", teacher=lambda: teacher)
+    assert sum(asked) == 3 * 64 + 1
+
+
+def test_what_was_precomputed_is_what_the_teacher_says() -> None:
+    data = images(150)
+    said = precomputed(lambda batch: (batch.images.mean((1, 2, 3)), batch.labels), data, PREPROCESS)
+    indices = torch.tensor([140, 3, 77])
+    means, labels = said(Batch(images=torch.empty(0), labels=torch.empty(0), indices=indices))
+    assert labels.tolist() == data.labels[indices.numpy()].tolist()
+    one = precomputed(lambda batch: (batch.images.mean((1, 2, 3)),), data.select((data.ids[77],)), PREPROCESS)
+    torch.testing.assert_close(means[2:], one(Batch(images=means, labels=labels, indices=torch.tensor([0])))[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupted_distillation_goes_on_to_the_same_bits(kind: type[Distillation], tmp_path: Path) -> None:
+    class KilledError(Exception):
+        pass
+
+    def kill(done: float, text: str) -> None:
+        if done > 0.6:
+            raise KilledError
+
+    made = kind(epochs=2, batch=32)
+    straight = apply(made, tmp_path / "straight")
+    with pytest.raises(KilledError):
+        apply(made, tmp_path / "broken", progress=kill)
+    shares: list[float] = []
+    resumed = apply(made, tmp_path / "broken", progress=lambda done, text: shares.append(done))
+    assert fingerprint(resumed) == fingerprint(straight)
+    assert min(share for share in shares if share > 0) > 0.5
+
+
+def test_another_teacher_takes_up_no_checkpoint(tmp_path: Path) -> None:
+    made = LogitsDistillation(epochs=1)
+    first = apply(made, tmp_path / "a")
+    other = apply(made, tmp_path / "a", teacher=lambda: module(seed=4))
+    assert fingerprint(other) == fingerprint(apply(made, tmp_path / "b", teacher=lambda: module(seed=4)))
+    assert fingerprint(other) != fingerprint(first)
+
+
+def test_from_scratch_the_teacher_is_all_that_differs(tmp_path: Path) -> None:
+    """With the teacher's share at zero the student is, to the bit, what the task's own training gives."""
+    settings = TrainSettings(epochs=1, lr=0.05, batch=32, augment=("flip",), label_smoothing=0.1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(17)  # the workbench's train_seed
+        plain = models.build("cifar-resnet8", 10)
+    train(plain, images(64, seed=1), settings, preprocess=PREPROCESS, seed=17)
+    made = LogitsDistillation(from_scratch=True, alpha=0.0)
+    alone = apply(made, tmp_path / "alone", train_settings=settings)
+    taught = apply(dataclasses.replace(made, alpha=0.9), tmp_path / "taught", train_settings=settings)
+    assert fingerprint(alone) == fingerprint(plain) != fingerprint(taught)
+
+
+def test_from_scratch_keeps_the_structure_that_pruning_left(tmp_path: Path) -> None:
+    pruned = StructuredPruning(parameters=0.3).apply(candidate(), workbench(tmp_path)).candidate
+    settings = TrainSettings(epochs=1, lr=0.05)
+    student = apply(LogitsDistillation(from_scratch=True), tmp_path / "s", pruned, train_settings=settings)
+    assert pruned.module is not None
+    shapes = {name: tensor.shape for name, tensor in pruned.module.state_dict().items()}
+    assert {name: tensor.shape for name, tensor in student.state_dict().items()} == shapes
+
+
+def test_distilling_after_pruning_keeps_the_zeros(tmp_path: Path) -> None:
+    pruned = MagnitudePruning(sparsity=0.6).apply(candidate(), workbench(tmp_path)).candidate
+    tuned = apply(LogitsDistillation(epochs=1, lr=0.05), tmp_path / "tuned", pruned)
+    assert pruned.module is not None
+    for name, weight in pruned.module.named_parameters():
+        if weight.ndim > 1:
+            assert torch.equal(weight == 0, tuned.get_parameter(name) == 0)
+
+
+def test_learning_from_a_teacher_comes_nearer_to_it_than_learning_labels(tmp_path: Path) -> None:
+    teacher = module(seed=9)
+    inputs = torch.rand(64, 3, 32, 32)
+    gaps = {}
+    for alpha in (0.0, 1.0):
+        student = apply(LogitsDistillation(epochs=4, lr=0.02, batch=16, alpha=alpha), tmp_path / str(alpha))
+        with torch.inference_mode():
+            gaps[alpha] = float(soft_targets(student(inputs), teacher(inputs), 1.0))
+    assert gaps[1.0] < 0.5 * gaps[0.0]
+
+
+@pytest.mark.parametrize(("given", "found"), [({}, "neither"), ({"epochs": 1, "from_scratch": True}, "both")])
+def test_epochs_and_from_scratch_exclude_each_other(given: dict[str, Any], found: str) -> None:
+    with pytest.raises(InputError, match=f"either 'epochs'.*or 'from_scratch = true'.*found {found}"):
+        LogitsDistillation(**given)
+
+
+def test_what_can_t_be_distilled_is_refused_with_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(NotApplicableError, match="name 'train' instead of 'weights'"):
+        apply(LogitsDistillation(from_scratch=True), tmp_path)
+    with pytest.raises(NotApplicableError, match="the teacher knows 7 classes and the student 10"):
+        apply(LogitsDistillation(epochs=1), tmp_path, teacher=lambda: models.build("cifar-resnet8", 7))
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+    with pytest.raises(NotApplicableError, match="the teacher, a Sequential, names none"):
+        apply(AttentionTransfer(epochs=1), tmp_path, teacher=lambda: plain)
+    assert apply(LogitsDistillation(epochs=1), tmp_path / "s", teacher=lambda: plain) is not None
