@@ -213,7 +213,7 @@ def test_an_archive_that_was_downloaded_before_a_kill_is_not_downloaded_again(tm
     (tmp_path / DOWNLOADS).mkdir()
     (tmp_path / DOWNLOADS / "local.tgz").write_bytes(PACKAGE)
     (tmp_path / "synthetic").mkdir()
-    (tmp_path / "synthetic/.one.bin.tmp").write_bytes(b"half of it")
+    (tmp_path / "synthetic/.one.bin.0.partial").write_bytes(b"half of it")
     fetch(LAYOUT, [source("http://127.0.0.1:9/")], tmp_path, Log().listener)
     assert_complete(tmp_path)
 

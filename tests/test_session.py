@@ -9,15 +9,15 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
-import builders
 import pytest
 
+import builders
 from paretoboard import store
 from paretoboard.errors import InputError
 from paretoboard.plan import RunSpec
 from paretoboard.records import RunRecord, Status
 from paretoboard_runners import machine, session
-from paretoboard_runners.local import Progress
+from paretoboard_runners.runner import Progress
 
 PRINTS = machine.Fingerprints(hardware_id="a" * 64, environment_id="b" * 64)
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psutil
 
+from paretoboard import durable
 from paretoboard.records import ControlState
 from paretoboard_runners import controls, jobs, supervise
 
@@ -139,7 +140,7 @@ class Worker:
         folder = Path(self._scratch.name) / f"{self._jobs:04d}"
         self._jobs += 1
         folder.mkdir()
-        jobs.write_atomic(folder / jobs.JOB, jobs.to_json(job).encode())
+        durable.write(folder / jobs.JOB, jobs.to_json(job).encode())
         self._send(
             {
                 "function": function,

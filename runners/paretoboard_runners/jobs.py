@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -153,16 +152,6 @@ def from_json(kind: type[T], text: str) -> T:
     Raises: pydantic.ValidationError if it is not one.
     """
     return TypeAdapter(kind).validate_json(text)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is either there as a whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
 
 
 def _texts(value: Any) -> Any:

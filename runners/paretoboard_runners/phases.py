@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from paretoboard import durable
 from paretoboard.registry import load_object
 from paretoboard_runners import jobs
 from paretoboard_runners.supervise import Emitter
@@ -25,9 +26,9 @@ def perform(function: str, kind: str, folder: Path, emit: Emitter) -> int:
         result: Any = load_object(function, "job")(job, folder, emit)
     except BaseException as error:  # noqa: BLE001 - the runner's one broad except: every failure becomes a record
         failure = jobs.Failure(kind=type(error).__name__, message=str(error), traceback=traceback.format_exc())
-        jobs.write_atomic(folder / jobs.FAILURE, jobs.to_json(failure).encode())
+        durable.write(folder / jobs.FAILURE, jobs.to_json(failure).encode())
         return 1
-    jobs.write_atomic(folder / jobs.RESULT, jobs.to_json(result).encode())
+    durable.write(folder / jobs.RESULT, jobs.to_json(result).encode())
     return 0
 
 

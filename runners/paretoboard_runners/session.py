@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from paretoboard.plan import RunSpec
     from paretoboard.records import RunRecord
-    from paretoboard_runners.local import Progress, Runner
     from paretoboard_runners.machine import Fingerprints
+    from paretoboard_runners.runner import Progress, Runner
 
 _LOCK: Final = ".lock"
 

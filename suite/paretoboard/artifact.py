@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from paretoboard import __version__
+from paretoboard import __version__, durable
 from paretoboard.errors import NotApplicableError, StoreError
 
 if TYPE_CHECKING:
@@ -117,10 +117,10 @@ def save(candidate: Candidate, folder: Path) -> ArtifactFile:
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    _write_durably(draft / manifest.file, content)
+    durable.write_new(draft / manifest.file, content)
     text = json.dumps(dataclasses.asdict(manifest), indent=2, sort_keys=True, allow_nan=False)
-    _write_durably(draft / MANIFEST, text.encode() + b"\n")
-    _sync_folder(draft)
+    durable.write_new(draft / MANIFEST, text.encode() + b"\n")
+    durable.sync_folder(draft)
     return _move_into_place(draft, folder)
 
 
@@ -254,21 +254,6 @@ def _rebuild(architecture: str, classes: int, structure: Mapping[str, Any], stat
     return module.eval()
 
 
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("xb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _move_into_place(draft: Path, folder: Path) -> ArtifactFile:
     if folder.exists():
         try:
@@ -283,5 +268,5 @@ def _move_into_place(draft: Path, folder: Path) -> ArtifactFile:
     except OSError:  # another process was faster
         shutil.rmtree(draft)
         return verify(folder).stored
-    _sync_folder(folder.parent)
+    durable.sync_folder(folder.parent)
     return read_manifest(folder).stored

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from paretoboard import durable
 from paretoboard.errors import StoreError
 from paretoboard_runners import nvml
 from paretoboard_runners.controls.base import NotHeldError, Setting
@@ -145,28 +146,14 @@ def _write(path: Path, changes: Sequence[Change]) -> None:
     """Replace the state file in one step that survives a crash; delete it when nothing is left."""
     if not changes:
         path.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        durable.sync_folder(path.parent)
         return
     content: dict[str, Any] = {
         "version": _VERSION,
         "boot": _boot(),
         "changes": [asdict(change) for change in changes],
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w") as stream:
-        json.dump(content, stream, indent=2)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable.write(path, json.dumps(content, indent=2).encode())
 
 
 @contextmanager

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from paretoboard.plan import RunSpec
     from paretoboard.records import RunRecord
-    from paretoboard_runners.local import Progress
+    from paretoboard_runners.runner import Progress
     from paretoboard_runners.session import Observer
 
 

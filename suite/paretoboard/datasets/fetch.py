@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from paretoboard import durable
 from paretoboard.datasets.download import Address, BytesProgress, download
-from paretoboard.datasets.integrity import DataFile, Layout, inspect, require_md5, write_whole
+from paretoboard.datasets.integrity import DataFile, Layout, inspect, require_md5
 from paretoboard.datasets.unpack import read_members
 from paretoboard.errors import DataError
 
@@ -94,7 +96,9 @@ def _rebuild(source: Source, archive: Path, wanted: Mapping[str, DataFile], root
             file = missing.pop(part)
             require_md5(content, file.md5, f"{part} as rebuilt from {source.archive}")
             (root / file.path).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(root / file.path, content)
+            target = root / file.path
+            durable.write(target, content)
+            durable.remove_leftovers(target.parent, before=time.time())  # the lock is ours: no other writer lives
             listener.say(f"{root / file.path}: MD5 {file.md5}, as published")
     if missing:
         raise DataError(f"{source.archive} has no {', '.join(missing)}")

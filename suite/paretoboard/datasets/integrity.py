@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -82,21 +81,3 @@ def inspect(root: Path, file: DataFile) -> Finding:
     except DataError as error:
         return Finding(file=file, state="wrong", size_bytes=size_bytes, message=str(error))
     return Finding(file=file, state="verified", size_bytes=size_bytes)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` so that a reader, or a crash at any moment, sees all of it or nothing.
-
-    One writer at a time: the temporary file has a fixed name, so that killed writers leave one at most.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # else the new name itself may be lost with the power
-    finally:
-        os.close(folder)

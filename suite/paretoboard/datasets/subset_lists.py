@@ -15,10 +15,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paretoboard import locations
+from paretoboard import durable, locations
 from paretoboard.datasets.cifar10 import Cifar10
 from paretoboard.datasets.digits import Digits
-from paretoboard.datasets.integrity import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -65,7 +64,7 @@ def balanced(label_of: Mapping[str, int], count: int, seed: int = 0) -> tuple[st
 def write(folder: Path, lists: Mapping[str, Iterable[str]]) -> None:
     """Write each list below `folder`, one id a line."""
     for path, ids in lists.items():
-        write_whole(folder / path, "".join(f"{name}\n" for name in ids).encode())
+        durable.write(folder / path, "".join(f"{name}\n" for name in ids).encode())
 
 
 def _rank(name: str, seed: int) -> bytes:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from paretoboard import durable
 from paretoboard.errors import StoreError
 from paretoboard.store.names import file_name, task_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from paretoboard.records import RunRecord
 
 # A write takes well under a second. One hour on, its writer is dead even where two machines' clocks disagree.
 LEFTOVER_AGE_S: Final = 3600.0
-_TEMPORARY: Final = ".tmp"
 _FEW_VALUES: Final = ("batch", "launch", "window", "block", "arm", "switches")
 _TIMES: Final = ("start_ns", "wall_ns", "cpu_ns")
 
@@ -40,10 +38,10 @@ def append(folder: Path, record: RunRecord, *, clock: Callable[[], float] = time
     content = _parquet(encode(record))
     try:
         _make_folder(target.parent)
-        _remove_leftovers(target.parent, before=clock() - LEFTOVER_AGE_S)
-        with _temporary(target, content) as temporary:
+        durable.remove_leftovers(target.parent, before=clock() - LEFTOVER_AGE_S)
+        with durable.written_beside(target, content) as temporary:
             _publish(temporary, target)
-        _sync_folder(target.parent)
+        durable.sync_folder(target.parent)
     except FileExistsError as error:
         raise StoreError(f"{target}: already there. Result files are never rewritten.") from error
     except OSError as error:
@@ -73,20 +71,6 @@ def _leaf(name: str) -> str:
     return f"calls.{name}.list.element"
 
 
-@contextlib.contextmanager
-def _temporary(target: Path, content: memoryview) -> Iterator[Path]:
-    """A complete, synced file beside `target`, gone afterwards."""
-    path = target.with_name(f".{target.name}.{secrets.token_hex(8)}{_TEMPORARY}")
-    try:
-        with path.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def _publish(temporary: Path, target: Path) -> None:
     """Give a file its final name, at once and never over another."""
     try:
@@ -106,20 +90,4 @@ def _make_folder(folder: Path) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_leftovers(folder: Path, *, before: float) -> None:
-    """Remove what writers that were killed left behind, once no living writer can own it."""
-    for path in folder.glob(f".*{_TEMPORARY}"):
-        with contextlib.suppress(FileNotFoundError):  # another writer was faster
-            if path.stat().st_mtime < before:
-                path.unlink()
+        durable.sync_folder(path.parent)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from bench.rigor import ours
-from paretoboard import artifact
+from paretoboard import artifact, durable
 from paretoboard_runners import jobs, launch, machine, timing
 from paretoboard_runners.budgets import BUDGETS
 
@@ -30,7 +30,7 @@ LOOPS: Final = 2000
 def record(path: Path, model: Path, core: int) -> None:
     """Measure the costs and write them with the machine, the software and the commit."""
     facts = {"machine": _machine(), "standard_comparison": standard_comparison(model, core), "loop": loop(core)}
-    jobs.write_atomic(path, json.dumps(facts, indent=2).encode())
+    durable.write(path, json.dumps(facts, indent=2).encode())
 
 
 def standard_comparison(model: Path, core: int) -> dict[str, float]:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from bench.rigor.others import Times
 from bench.rigor.ours import Recorded
 from bench.rigor.plan import Item
+from paretoboard import durable
 from paretoboard.records import Calls
-from paretoboard_runners.jobs import write_atomic
 
 TICK_NS: Final = 100
 CALLS: Final = "calls.parquet"  # of references and ours
@@ -119,7 +119,7 @@ def publish(parts: Path, folder: Path) -> None:
             column_encoding=dict.fromkeys(types.keys() & {"start", "wall", "cpu"}, "DELTA_BINARY_PACKED"),
         )
     lines = ",\n".join(json.dumps(fact) for fact in facts)
-    write_atomic(folder / ITEMS, f"[\n{lines}\n]\n".encode())
+    durable.write(folder / ITEMS, f"[\n{lines}\n]\n".encode())
 
 
 def read(folder: Path) -> Iterator[Part]:
@@ -177,7 +177,7 @@ def _table(columns: dict[str, NDArray[Any]], types: dict[str, pa.DataType]) -> p
 
 def _write(folder: Path, item: Item, table: pa.Table, facts: dict[str, Any]) -> None:
     pq.write_table(table, folder / f"{item.index:04d}.parquet", compression="zstd")
-    write_atomic(_facts_file(folder, item), json.dumps({"item": asdict(item), **facts}).encode())
+    durable.write(_facts_file(folder, item), json.dumps({"item": asdict(item), **facts}).encode())
 
 
 def _facts_file(folder: Path, item: Item) -> Path:

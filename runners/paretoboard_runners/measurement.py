@@ -1,0 +1,285 @@
+"""The phases of one run, in order: build, quality, memory, timing, energy, scenarios."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import psutil
+
+from paretoboard import runtimes
+from paretoboard.plan import RunSpec
+from paretoboard.records import ArtifactInfo, Predictions
+from paretoboard.spec import BASELINE, HardwareProfile, Recipe
+from paretoboard_runners import controls, energy, jobs, repeats, scenarios
+from paretoboard_runners.client import JobLimits, Worker
+from paretoboard_runners.comparing import TimedComparison, time_against
+from paretoboard_runners.draft import Draft
+from paretoboard_runners.quality import INPUTS, PREDICTIONS
+from paretoboard_runners.runner import Progress, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from paretoboard.spec import Scenario
+
+# A timed call may answer otherwise than the scored one where the arithmetic depends on the batch; more than this
+# share of other answers means that something else was timed than was scored.
+_MOST_DISAGREEMENT: Final = 0.02
+
+
+class TimedOtherwiseError(Exception):
+    """What was timed does not answer as what was scored, or not as if each question were new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A worker, and what it is held to."""
+
+    profile: HardwareProfile
+    worker: Worker
+    build_cores: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """The phases of one run, in order, each adding to the draft."""
+
+    held: Held
+    data_root: Path
+    artifacts: Path
+    noise_floor: float
+    run: RunSpec
+    draft: Draft
+    watch: Watch
+
+    @property
+    def threads(self) -> int:
+        """As many as there are measured cores."""
+        return len(self.held.worker.cores)
+
+    def take(self) -> None:
+        """Do all phases."""
+        scenarios.require(self.run.measure)
+        baseline = self._build(dataclasses.replace(self.run, recipe=Recipe(name=BASELINE)))
+        built = baseline if self.run.is_baseline else self._build(self.run)
+        self._keep_build(built)
+        inputs = self._score(built)
+        self._probe(built, inputs)
+        self._time_all(baseline, built, inputs)
+        self._energy(built, inputs)
+        for scenario in self.run.measure.scenarios:
+            self._scenario(built, scenario)
+
+    def _limits(self) -> JobLimits:
+        spent = time.monotonic() - self.draft.start
+        return JobLimits(
+            timeout_s=max(0.0, self.run.measure.timeout_s - spent),
+            memory_bytes=self.run.profile.memory_limit_bytes,
+        )
+
+    def _on_event(self, event: Mapping[str, Any]) -> None:
+        self.watch(Progress(stage=str(event["stage"]), done=float(event["done"]), text=str(event["text"])))
+
+    def _build(self, run: RunSpec) -> jobs.BuildResult:
+        job = jobs.BuildJob(
+            run=run,
+            data_root=self.data_root,
+            artifacts=self.artifacts,
+            environment_id=self.draft.provenance.environment_id,
+            cores=self.held.build_cores,
+        )
+        return self.held.worker.do(
+            "paretoboard_runners.build:build",
+            job,
+            jobs.BuildResult,
+            limits=self._limits(),
+            on_event=self._on_event,
+        )[0]
+
+    def _keep_build(self, built: jobs.BuildResult) -> None:
+        draft, cost = self.draft, built.cost
+        draft.artifact = ArtifactInfo(
+            build_id=self.run.build_ids[-1],
+            digest=built.digest,
+            file=built.file,
+            runtime=built.runtime,
+            form=built.form,
+        )
+        draft.add("build_time", cost.total_s, n=1)
+        draft.add("images_seen", cost.images_seen, n=1)
+        draft.add("parameters", cost.parameters, n=1)
+        draft.add("nonzero_parameters", cost.nonzero_parameters, n=1)
+        if cost.macs is not None:
+            draft.add("macs", cost.macs, n=1)
+        draft.add("file_size", cost.file_bytes, n=1)
+        draft.add("compressed_size", cost.compressed_bytes, n=1)
+        draft.notes += cost.notes
+        if cost.energy_j is not None:
+            draft.add("build_energy", cost.energy_j, n=1)
+
+    def _score(self, built: jobs.BuildResult) -> Path:
+        """Scores, predictions, and the file with the inputs that are timed."""
+        job = jobs.QualityJob(
+            artifact=built.folder,
+            dataset=self.run.dataset,
+            preprocess=self.run.preprocess,
+            data_root=self.data_root,
+            batches=self.run.measure.batches,
+            threads=self.threads,
+        )
+        result, folder = self.held.worker.do(
+            "paretoboard_runners.quality:score",
+            job,
+            jobs.QualityResult,
+            preload=[runtimes.module_of(built.runtime)],
+            limits=self._limits(),
+            on_event=self._on_event,
+        )
+        self.draft.metrics += result.metrics
+        with np.load(folder / PREDICTIONS, allow_pickle=False) as arrays:
+            self.draft.predictions = Predictions(**arrays)
+        return folder / INPUTS
+
+    def _probe(self, built: jobs.BuildResult, inputs: Path) -> None:
+        job = jobs.ProbeJob(
+            artifact=built.folder,
+            runtime=built.runtime,
+            batches=self.run.measure.batches,
+            threads=self.threads,
+            input_file=inputs,
+        )
+        result = self.held.worker.do(
+            "paretoboard_runners.probe:probe",
+            job,
+            jobs.ProbeResult,
+            limits=self._limits(),
+            fresh_environment=controls.memory_environment(self.run.profile, self.held.worker.cores),
+            on_event=self._on_event,
+        )[0]
+        draft = self.draft
+        draft.add("peak_memory", result.peak_bytes - result.idle_bytes, n=1)
+        draft.add("process_memory", result.peak_bytes, n=1)
+        draft.add("idle_memory", result.idle_bytes, n=1)
+        draft.add("load", result.load_s, n=1)
+        draft.add("first_inference", result.first_inference_s, n=1)
+
+    def _time_all(self, baseline: jobs.BuildResult, built: jobs.BuildResult, inputs: Path) -> None:
+        """Time every batch, and what supervising it costs."""
+        start, start_cpu_s = time.monotonic(), self._supervision_s()
+        for batch in self.run.measure.batches:
+            self._time(baseline, built, inputs, batch)
+        elapsed_s = time.monotonic() - start
+        here_s, worker_s = (after - before for before, after in zip(start_cpu_s, self._supervision_s(), strict=True))
+        self.draft.add("supervision", (here_s + worker_s) / elapsed_s, n=1)
+        self.draft.notes.append(
+            f"In the {elapsed_s:.1f} s of timing the supervising processes used {here_s + worker_s:.2f} s of CPU time, "
+            f"{worker_s:.2f} s of it in the worker, which starts the timed processes and then waits on their cores."
+        )
+
+    def _supervision_s(self) -> tuple[float, float]:
+        """CPU time so far of this process, and of the worker without its children."""
+        worker = psutil.Process(self.held.worker.pid).cpu_times()
+        return time.process_time(), worker.user + worker.system
+
+    def _energy(self, built: jobs.BuildResult, inputs: Path) -> None:
+        measure, device = self.run.measure, self.run.profile.device
+        reason = energy.why_not(device)
+        if reason:
+            self.draft.notes.append(f"Energy of inference and of building was not measured: {reason}.")
+            return
+        for batch in measure.batches:
+            job = energy.EnergyJob(
+                artifact=built.folder,
+                batch=batch,
+                threads=self.threads,
+                input_file=inputs,
+                device=device,
+                loop_s=energy.LOOP_S[measure.budget],
+            )
+            result = self.held.worker.do(
+                "paretoboard_runners.energy:measure",
+                job,
+                energy.EnergyResult,
+                preload=[runtimes.module_of(built.runtime)],
+                limits=self._limits(),
+                on_event=self._on_event,
+            )[0]
+            self.draft.metrics += energy.metrics_of(result.rounds, batch)
+        self.draft.notes.append(
+            f"Energy from {', '.join(result.counters)}: {energy.ROUNDS} loops of the recipe alone of {job.loop_s:g} s "
+            "each, with the idle machine before each for as long."
+        )
+
+    def _time(self, baseline: jobs.BuildResult, built: jobs.BuildResult, inputs: Path, batch: int) -> None:
+        timed = time_against(
+            self.held.worker,
+            reference=baseline.folder,
+            candidate=built.folder,
+            run=self.run,
+            batch=batch,
+            threads=self.threads,
+            input_file=inputs,
+            preload=[runtimes.module_of(built.runtime)],
+            noise_floor=self.noise_floor,
+            limits=self._limits,
+            watch=lambda done, text: self.watch(Progress(stage="timing", done=done, text=text)),
+        )
+        self.draft.timed.append(timed)
+        assert self.draft.predictions is not None
+        self._check_answers(timed, self.draft.predictions)
+        reason = repeats.caching(timed.repeat_effects)
+        if reason:
+            raise TimedOtherwiseError(f"batch {batch}: {reason}")
+
+    def _scenario(self, built: jobs.BuildResult, scenario: Scenario) -> None:
+        measure = self.run.measure
+        job = scenarios.ScenarioJob(
+            scenario=scenario,
+            artifact=built.folder,
+            dataset=self.run.dataset,
+            preprocess=self.run.preprocess,
+            data_root=self.data_root,
+            largest_batch=max(measure.batches),
+            threads=self.threads,
+            durations=scenarios.DURATIONS[measure.budget],
+            seed=self.run.seed,
+            server_latency_s=measure.server_latency_s,
+        )
+        result = self.held.worker.do(
+            "paretoboard_runners.scenarios:measure",
+            job,
+            scenarios.ScenarioResult,
+            preload=[runtimes.module_of(built.runtime)],
+            limits=self._limits(),
+            on_event=self._on_event,
+        )[0]
+        self.draft.metrics += result.metrics
+        self.draft.notes += result.notes
+        assert self.draft.predictions is not None
+        scored = self.draft.predictions.top_classes[list(result.positions), 0]
+        same = int((scored == np.asarray(result.classes)).sum())
+        self._judge_answers(f"scenario {scenario}", "of accuracy mode", same, len(scored))
+
+    def _check_answers(self, timed: TimedComparison, predictions: Predictions) -> None:
+        """The timed run is the accurate run: kept outputs of timed calls against the scored ones (MLPerf's TEST01)."""
+        scored = predictions.top_classes[:, 0]
+        answers = [
+            (int(best), int(scored[(kept.position * timed.comparison.batch + offset) % len(scored)]))
+            for kept in timed.outputs
+            for offset, best in enumerate(kept.classes)
+        ]
+        same = sum(1 for best, right in answers if best == right)
+        self._judge_answers(f"batch {timed.comparison.batch}", "kept from timed calls", same, len(answers))
+
+    def _judge_answers(self, about: str, origin: str, same: int, answers: int) -> None:
+        if answers - same > _MOST_DISAGREEMENT * answers:
+            raise TimedOtherwiseError(
+                f"{about}: {answers - same} of {answers} answers {origin} differ from the scored ones"
+            )
+        note = f"{about}: {same} of {answers} answers {origin} equal the scored ones."
+        self.draft.notes.append(note[0].upper() + note[1:])
