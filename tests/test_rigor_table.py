@@ -108,14 +108,14 @@ def test_the_smallest_effect_is_what_four_in_five_would_have_found() -> None:
 
 @pytest.mark.parametrize(("slowdown", "called"), [(0.0, "same"), (0.03, "slower"), (-0.03, "faster")])
 def test_ab1_calls_recorded_samples_what_they_are(slowdown: float, called: str) -> None:
-    part = recordings.Part(item=an_item(planted=3), facts={}, calls=some_calls(slowdown=slowdown), times=None)
+    part = recordings.Part(item=an_item(planted=3), facts={"looks": 2}, calls=some_calls(slowdown=slowdown), times=None)
     judged = {found.rule: found for found in judging.judge(part, math.log1p(slowdown))}
     assert judged[judging.AB1].called == judged[judging.AB1_LOOKS].called == called
     assert judged[judging.AB1].estimate == pytest.approx(math.log1p(slowdown), abs=0.01)
 
 
 def test_a_slowdown_just_above_the_one_needed_is_found_and_one_just_below_is_not() -> None:
-    part = recordings.Part(item=an_item(), facts={}, calls=some_calls(slowdown=0.0, noise=0.01), times=None)
+    part = recordings.Part(item=an_item(), facts={"looks": 2}, calls=some_calls(slowdown=0.0, noise=0.01), times=None)
     assert part.calls is not None
     needed = next(found.needed for found in judging.judge(part, 0.0) if found.rule == judging.AB1)
     for shift, verdict in ((needed + 1e-4, True), (needed - 1e-4, False)):
@@ -123,9 +123,21 @@ def test_a_slowdown_just_above_the_one_needed_is_found_and_one_just_below_is_not
         assert (ours.compare(stretched).verdict == "worse") is verdict
 
 
+def test_the_noise_floor_of_one_half_of_the_comparisons_comes_from_the_other_half() -> None:
+    parts = [
+        recordings.Part(item=an_item(index=index), facts={"looks": 2}, calls=some_calls(slowdown=slowdown), times=None)
+        for index, slowdown in ((0, 0.0), (1, 0.04))
+    ]
+    even, odd = judging.noise_floors(parts)
+    assert even == pytest.approx(0.04, abs=0.01)
+    assert odd == pytest.approx(0.0, abs=0.01)
+    judged = {found.rule: found.called for found in judging.judge(parts[1], 0.0, floor=0.05)}
+    assert (judged[judging.AB1], judged[judging.AB1_FLOOR]) == ("slower", "same")
+
+
 def _judged_by_others(slowdown: float = 0.0) -> dict[str, list[Judgement]]:
     times = some_times(1), some_times(2, slowdown=slowdown)
-    part = recordings.Part(item=an_item(kind="others"), facts={}, calls=None, times=times)
+    part = recordings.Part(item=an_item(kind="others"), facts={"looks": 2}, calls=None, times=times)
     return {found.rule: [found] for found in judging.judge(part, math.log1p(slowdown))}
 
 
@@ -143,7 +155,7 @@ def test_every_other_rule_finds_a_large_slowdown_in_quiet_samples_and_says_what_
 def test_hyperfine_is_left_out_where_it_was_not_installed() -> None:
     empty = [Times(rounds=t.rounds, processes=t.processes, loops=t.loops, commands=t.commands[:0]) for t in
              (some_times(1), some_times(2))]  # fmt: skip
-    part = recordings.Part(item=an_item(kind="others"), facts={}, calls=None, times=(empty[0], empty[1]))
+    part = recordings.Part(item=an_item(kind="others"), facts={"looks": 2}, calls=None, times=(empty[0], empty[1]))
     assert {found.rule for found in judging.judge(part, 0.0)} == set(judging.RULES) - {"hyperfine + Welch"}
 
 

@@ -46,7 +46,7 @@ def _record(arguments: argparse.Namespace, out: Path) -> None:
     streams = [
         subprocess.Popen(
             [sys.executable, "-m", "bench.rigor.stream", arguments.extent]
-            + [str(value) for value in (core, share, len(cores), parts, until)]
+            + [str(value) for value in (core, share, len(cores), parts, until, arguments.looks)]
         )
         for share, core in enumerate(cores)
     ]
@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.rigor", description=__doc__)
     parser.add_argument("--extent", choices=sorted(plan.EXTENTS), default="full", help="how much is recorded")
     parser.add_argument("--minutes", type=float, default=600.0, help="begin nothing new after so long")
+    parser.add_argument(
+        "--looks", type=int, choices=(1, 2), default=2, help="1: never take a second look, to save time"
+    )
     parser.add_argument("--out", type=Path, help="where calls and table go")
     parser.add_argument("--table-only", action="store_true", help="judge what is already recorded there")
     return parser

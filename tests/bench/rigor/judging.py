@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -25,6 +25,7 @@ from bench.rigor.plan import LAUNCHES, Item
 from bench.rigor.recordings import Part
 from paretoboard.records import Calls, Comparison
 from paretoboard.stats import wants_second_look
+from paretoboard_runners.calibration import noise_floor
 from paretoboard_runners.comparing import RELEVANT
 from paretoboard_runners.timing import LAUNCH_WINDOWS
 
@@ -38,6 +39,7 @@ FACTOR_ASKED: Final = 1.015  # asv compare --factor with our tolerance
 LARGEST: Final = math.log(8.0)  # where the search for the effect needed ends
 
 AB1: Final = "ab1, 20 s"
+AB1_FLOOR: Final = "ab1, 20 s, noise floor"
 AB1_REQUEST: Final = "ab1, 20 s, tolerance 1 %"
 AB1_LOOKS: Final = "ab1, both looks"
 
@@ -98,10 +100,27 @@ def meant(item: Item) -> float:
     return math.log(b / a)
 
 
-def judge(part: Part, truth: float) -> Iterator[Judgement]:
-    """All rules' words on one comparison."""
+def noise_floors(parts: Sequence[Part]) -> tuple[float, float]:
+    """The noise floor for items of even and of odd index, each from the A/A comparisons of the others.
+
+    So no comparison is judged by a floor that it made itself, as on a machine that was calibrated before.
+    """
+    seen: tuple[list[Comparison], list[Comparison]] = ([], [])
+    for part in parts:
+        if part.item.kind == "ours" and not part.item.planted and part.calls is not None:
+            seen[part.item.index % 2].append(ours.compare(truncated(part.calls, LAUNCHES, math.inf)))
+    even, odd = (noise_floor(identical) if identical else 0.0 for identical in seen)
+    return odd, even
+
+
+def judge(part: Part, truth: float, floor: float = 0.0) -> Iterator[Judgement]:
+    """All rules' words on one comparison.
+
+    Args:
+        floor: the noise floor of the machine, as a share.
+    """
     if part.calls is not None:
-        yield from _ours(part.item, part.calls, truth)
+        yield from _ours(part, part.calls, truth, floor)
     elif part.times is not None:
         yield from _others(part.item, *part.times, truth)
 
@@ -117,10 +136,13 @@ def truncated(calls: Calls, launches: int, seconds: float) -> Calls:
     return Calls(**{name: getattr(calls, name)[chosen] for name in Calls.__dataclass_fields__})
 
 
-def _ours(item: Item, calls: Calls, truth: float) -> Iterator[Judgement]:
+def _ours(part: Part, calls: Calls, truth: float, floor: float) -> Iterator[Judgement]:
+    item = part.item
     one_look = truncated(calls, LAUNCHES, math.inf)
     first = ours.compare(one_look)
     yield _ab1(AB1, item, truth, first, RELEVANT)
+    raised = max(RELEVANT, floor)
+    yield _ab1(AB1_FLOOR, item, truth, ours.compare(one_look, tolerance=raised), raised)
     yield _ab1(AB1_REQUEST, item, truth, ours.compare(one_look, tolerance=ON_REQUEST), ON_REQUEST)
     for name, launches, seconds in (
         ("ab1, 10 s: 4 launches", 4, math.inf),
@@ -130,7 +152,7 @@ def _ours(item: Item, calls: Calls, truth: float) -> Iterator[Judgement]:
     ):
         shorter = truncated(calls, launches, seconds)
         yield _ab1(name, item, truth, ours.compare(shorter), RELEVANT, None if launches >= 5 else shorter)
-    if item.looks == 2:
+    if part.facts["looks"] == 2:
         look = ours.compare(one_look, look=1)
         if wants_second_look(look):
             look = ours.compare(calls, look=2)

@@ -87,16 +87,16 @@ def launch(job: KernelLaunch, folder: Path, emit: Callable[[dict[str, Any]], Non
     return Seconds(elapsed=done.elapsed_s, timed=done.timed_s)
 
 
-def record(worker: Worker, item: Item, model: Path) -> Recorded:
+def record(worker: Worker, item: Item, model: Path, looks: int) -> Recorded:
     """Make the launches of `item`, and as many again where the protocol wants a second look."""
     parts: list[Calls] = []
     costs: list[tuple[float, float, float]] = []
-    for look in range(1, item.looks + 1):
+    for look in range(1, looks + 1):
         for number in range((look - 1) * item.launches, look * item.launches):
             calls, cost = _one_launch(worker, item, model, number)
             parts.append(calls)
             costs.append(cost)
-        if look < item.looks and not stats.wants_second_look(compare(join_calls(parts), look=1)):
+        if look < looks and not stats.wants_second_look(compare(join_calls(parts), look=1)):
             break
     wall_s, elapsed_s, timed_s = zip(*costs, strict=True)
     return Recorded(calls=join_calls(parts), wall_s=wall_s, elapsed_s=elapsed_s, timed_s=timed_s)

@@ -1,7 +1,7 @@
 """One stream records its share of the items on one core.
 
-`python -m bench.rigor.stream EXTENT CORE SHARE OF PARTS UNTIL`: SHARE of OF streams; PARTS is the folder of
-recordings; nothing new is begun after UNTIL (seconds since 1970).
+`python -m bench.rigor.stream EXTENT CORE SHARE OF PARTS UNTIL LOOKS`: SHARE of OF streams; PARTS is the folder of
+recordings; nothing new is begun after UNTIL (seconds since 1970); no item is looked at more than LOOKS times.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MODEL: Final = "resnet8.onnx"
 
 def main() -> None:
     parent = os.getppid()
-    extent, core, share, of, parts, until = sys.argv[1:]
+    extent, core, share, of, parts, until, looks = sys.argv[1:]
     chosen = plan.items(plan.EXTENTS[extent])[int(share) :: int(of)]
     # The stream itself only waits; on its own core it is there when the worker is not.
     os.sched_setaffinity(0, [int(core)])
@@ -32,14 +32,15 @@ def main() -> None:
                 continue
             if time.time() > float(until) or os.getppid() != parent:
                 return
-            record(worker, item, Path(parts), int(core))
+            record(worker, item, Path(parts), int(core), int(looks))
 
 
-def record(worker: Worker, item: Item, parts: Path, core: int) -> None:
+def record(worker: Worker, item: Item, parts: Path, core: int, looks: int) -> None:
     """Record one item under its load; one that fails is told and left out, to be tried again by the next run."""
     facts: dict[str, Any] = {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "core": core,
+        "looks": min(looks, item.looks),
         "load1_before": os.getloadavg()[0],
     }
     start = time.perf_counter()
@@ -48,7 +49,7 @@ def record(worker: Worker, item: Item, parts: Path, core: int) -> None:
             if item.kind == "others":
                 times = others.record(worker, item, parts / MODEL)
             else:
-                recorded = ours.record(worker, item, parts / MODEL)
+                recorded = ours.record(worker, item, parts / MODEL, facts["looks"])
     except JobFailedError as error:
         print(f"{item}: {error.reason}", file=sys.stderr)
         return

@@ -107,18 +107,19 @@ def render(folder: Path) -> str:
     references = judging.planted(parts)
     truths = {(found.kernel, found.planted): found.truth for found in references}
     compared = [part for part in parts if part.item.kind != "reference"]
-    judgements = [
-        judged
-        for part in compared
-        for judged in judging.judge(part, truths.get((part.item.kernel, part.item.planted), judging.meant(part.item)))
-    ]
+    floors = judging.noise_floors(compared)
+    judgements = []
+    for part in compared:
+        truth = truths.get((part.item.kernel, part.item.planted), judging.meant(part.item))
+        judgements += judging.judge(part, truth, floors[part.item.index % 2])
     sections = (
         _header(facts["machine"], compared),
-        _main(judgements),
+        _main(judgements, floors),
         _cells([judged for judged in judgements if judged.rule == judging.AB1]),
         _planted(references),
         _cost(facts, parts),
-        _bars(judgements, facts),
+        _bars(judging.AB1, judgements, facts),
+        _bars(judging.AB1_FLOOR, judgements, facts),
     )
     return "\n\n".join("\n".join(line.rstrip() for line in section) for section in sections) + "\n"
 
@@ -152,7 +153,7 @@ def _header(machine: dict[str, Any], parts: Sequence[Part]) -> list[str]:
     ]
 
 
-def _main(judgements: Sequence[Judgement]) -> list[str]:
+def _main(judgements: Sequence[Judgement], floors: tuple[float, float]) -> list[str]:
     columns = (
         "A/A different",
         "+1 %",
@@ -175,7 +176,13 @@ def _main(judgements: Sequence[Judgement]) -> list[str]:
             str(found.coverage),
         ]
         lines.append(f"{found.rule:26}" + "".join(f"{cell:>15}" for cell in cells))
-    return [*lines, *_NOTES.splitlines()]
+    even, odd = floors
+    return [
+        *lines,
+        f"noise floor: 95th percentile of the A/A effects of the other half of the comparisons ({even:.1%}, {odd:.1%});",
+        "  as on a calibrated machine, differences below it do not count.",
+        *_NOTES.splitlines(),
+    ]
 
 
 def _cells(judgements: Sequence[Judgement]) -> list[str]:
@@ -222,8 +229,8 @@ def _cost(facts: dict[str, Any], parts: Sequence[Part]) -> list[str]:
     ]
 
 
-def _bars(judgements: Sequence[Judgement], facts: dict[str, Any]) -> list[str]:
-    found = row(judging.AB1, [judged for judged in judgements if judged.rule == judging.AB1])
+def _bars(rule: str, judgements: Sequence[Judgement], facts: dict[str, Any]) -> list[str]:
+    found = row(rule, [judged for judged in judgements if judged.rule == rule])
     low, high = COVERAGE_WITHIN
     outside, beyond = facts["standard_comparison"]["outside_share"], facts["loop"]["beyond_us"]
     bars = (
