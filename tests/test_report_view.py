@@ -254,3 +254,14 @@ def test_a_column_has_the_unit_of_its_middle_value():
     assert scale_for("s", [2e-5]).unit == "µs"
     assert scale_for("B", [331_000.0]).unit == "kB"
     assert scale_for("count", [math.nan]).unit == ""
+
+
+def test_a_speed_that_does_not_stand_among_all_comparisons_of_the_board_is_undecided() -> None:
+    weak = comparison(1.03, verdict="better", p_value=0.02)
+    alone = [run_record(), run_record("bf16", comparisons=(weak,))]
+    crowd = [
+        run_record(name, comparisons=(comparison(1.0, verdict="same", p_value=0.6),))
+        for name in ("channels-last", "compile", "ort-fp32")
+    ]
+    assert row_of(alone, "bf16").speedup.words == "faster"
+    assert row_of(alone + crowd, "bf16").speedup.words == "undecided"

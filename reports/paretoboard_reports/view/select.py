@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paretoboard.records import RunRecord
 from paretoboard.spec import BASELINE
+from paretoboard.stats import under_holm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,7 +63,7 @@ def groups(records: Iterable[RunRecord]) -> tuple[Group, ...]:
     for _, family in sorted(families.items()):
         board_id = max(family, key=_age).board_id
         current = [record for record in family if record.board_id == board_id]
-        found.append(Group(cells=_cells(current), superseded=len(family) - len(current)))
+        found.append(Group(cells=_corrected(_cells(current)), superseded=len(family) - len(current)))
     return tuple(found)
 
 
@@ -91,6 +93,21 @@ def _cells(records: Iterable[RunRecord]) -> tuple[Cell, ...]:
         steps = max(by_seed.values(), key=_age).steps
         cells.append(Cell(records=tuple(r for _, r in sorted(by_seed.items()) if r.steps == steps)))
     return tuple(cells)
+
+
+def _corrected(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+    """The cells with the verdicts on speed that stand among all comparisons of the board (Holm).
+
+    The baseline against itself is a check of the machine and none of the comparisons.
+    """
+    corrected = iter(
+        under_holm([c for cell in cells if not cell.is_baseline for record in cell.records for c in record.comparisons])
+    )
+
+    def with_verdicts(record: RunRecord) -> RunRecord:
+        return dataclasses.replace(record, comparisons=tuple(next(corrected) for _ in record.comparisons))
+
+    return tuple(cell if cell.is_baseline else Cell(records=tuple(map(with_verdicts, cell.records))) for cell in cells)
 
 
 def _age(record: RunRecord) -> tuple[object, ...]:
