@@ -27,8 +27,15 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "distill.attention": {"epochs": 1},
     "distill.decoupled": {"epochs": 1},
     "distill.logits": {"epochs": 1},
+    "factorize.cp": {"macs": 0.5},
+    "factorize.svd": {"macs": 0.3, "convolutions": "all"},
+    "factorize.tucker2": {"macs": 0.3},
+    "prune.gradual": {"epochs": 1},
+    "prune.structured": {"parameters": 0.3},
     "train.finetune": {"epochs": 1},
 }
+# Networks of techniques that the smallest one has nothing for: it has one block in each stage.
+ARCHITECTURES = {"share.layers": "cifar-resnet20"}
 BATCH = 8
 NAMES = list(TECHNIQUES)
 
@@ -36,6 +43,11 @@ NAMES = list(TECHNIQUES)
 def technique(name: str) -> Technique:
     made: Technique = TECHNIQUES.load(name)(**REQUIRED.get(name, {}))
     return made
+
+
+def suited(name: str) -> Candidate:
+    """A network that the technique can be applied to."""
+    return candidate(ARCHITECTURES.get(name, "cifar-resnet8"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +67,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
 
 
 def build(name: str, folder: Path) -> Built:
-    start = candidate()
+    start = suited(name)
     assert start.module is not None
     before, random = fingerprint(start.module), torch.get_rng_state()
     applied = technique(name).apply(start, workbench(folder / "scratch"))
     random_kept = torch.equal(torch.get_rng_state(), random)
     torch.manual_seed(torch.initial_seed() + 1)  # the second build begins elsewhere
-    again = technique(name).apply(candidate(), workbench(folder / "scratch-again"))
+    again = technique(name).apply(suited(name), workbench(folder / "scratch-again"))
     return Built(
         applied=applied,
         folder=folder / "one",
@@ -114,7 +126,7 @@ def test_a_technique_is_imported_without_torch(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_input_and_output_keep_their_shapes(name: str, built: dict[str, Built]) -> None:
-    after, before = built[name].applied.candidate, candidate()
+    after, before = built[name].applied.candidate, suited(name)
     assert (after.input_shape, after.classes, after.architecture) == (
         before.input_shape,
         before.classes,
@@ -175,13 +187,13 @@ def test_a_fresh_process_gives_the_outputs_of_this_one(
 @pytest.mark.parametrize("name", NAMES)
 def test_the_scratch_folder_holds_no_drafts_afterwards(name: str, built: dict[str, Built]) -> None:
     left = {path.name for path in (built[name].folder.parent / "scratch").iterdir()}
-    assert left <= {"finetune.pt", "distill.pt"}
+    assert left <= {"finetune.pt", "distill.pt", "gradual.pt"}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_built_can_be_counted(name: str, built: dict[str, Built]) -> None:
     counts = statistics(built[name].applied.candidate)
-    whole = statistics(candidate())
+    whole = statistics(suited(name))
     assert 0 < counts.nonzero_parameters <= counts.parameters <= whole.parameters
     assert 0 < counts.macs <= whole.macs
 

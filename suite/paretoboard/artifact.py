@@ -204,6 +204,8 @@ def _content(candidate: Candidate) -> tuple[bytes, Mapping[str, Any]]:
 
     import torch
 
+    from paretoboard.models.structure import without_shared
+
     assert candidate.module is not None
     # Copies: a tensor that is a view would drag its whole storage along.
     state = {
@@ -212,7 +214,7 @@ def _content(candidate: Candidate) -> tuple[bytes, Mapping[str, Any]]:
     }
     structure = _checked_structure(candidate, state)
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(without_shared(state, structure), buffer)
     return buffer.getvalue(), structure
 
 
@@ -248,11 +250,12 @@ def _rebuild(architecture: str, classes: int, structure: Mapping[str, Any], stat
     import torch
 
     from paretoboard.models import build
-    from paretoboard.models.structure import rebuild
+    from paretoboard.models.structure import rebuild, with_shared
 
     with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away: draw no one's random numbers
         module = rebuild(build(architecture, classes), structure)
-    module.load_state_dict(state, strict=True, assign=True)  # assign keeps each tensor's own dtype
+    whole = with_shared(state, structure)
+    module.load_state_dict(whole, strict=True, assign=True)  # assign keeps each tensor's own dtype
     return module.eval()
 
 

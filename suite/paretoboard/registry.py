@@ -89,13 +89,33 @@ TECHNIQUES: Final = Registry(
             "paretoboard.techniques.distill:LogitsDistillation",
             "train with a teacher's softened classes beside the labels",
         ),
+        "factorize.cp": (
+            "paretoboard.techniques.factorize:CanonicalPolyadic",
+            "replace k x k convolutions by four layers of a CP decomposition",
+        ),
+        "factorize.svd": (
+            "paretoboard.techniques.factorize:SingularValues",
+            "replace linear layers and 1x1 convolutions, or all of them, by two of a lower rank",
+        ),
+        "factorize.tucker2": (
+            "paretoboard.techniques.factorize:Tucker2",
+            "replace k x k convolutions by three layers of a Tucker decomposition",
+        ),
+        "prune.gradual": (
+            "paretoboard.techniques.prune:GradualPruning",
+            "zero more and more of the smallest weights while training",
+        ),
         "prune.magnitude": (
             "paretoboard.techniques.prune:MagnitudePruning",
             "zero the smallest weights of convolutions and linear layers",
         ),
+        "prune.n_m": (
+            "paretoboard.techniques.prune:NMPruning",
+            "keep n of every m weights, as 2:4 for sparse tensor cores",
+        ),
         "prune.structured": (
             "paretoboard.techniques.prune:StructuredPruning",
-            "remove whole filters along the dependency graph to a parameter budget",
+            "remove whole filters along the dependency graph to a budget of parameters or MACs",
         ),
         "quantize.cast": (
             "paretoboard.techniques.quantize:Cast",
@@ -120,6 +140,14 @@ TECHNIQUES: Final = Registry(
         "run.onnxruntime": (
             "paretoboard.techniques.run:OnnxRuntime",
             "run an ONNX graph in ONNX Runtime's CPU provider",
+        ),
+        "share.kmeans": (
+            "paretoboard.techniques.share:WeightClustering",
+            "give each layer's weights a few values, found by k-means",
+        ),
+        "share.layers": (
+            "paretoboard.techniques.share:LayerSharing",
+            "let blocks of the same shape use one set of weights",
         ),
         "train.finetune": (
             "paretoboard.techniques.train:Finetune",

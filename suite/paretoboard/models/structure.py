@@ -1,7 +1,8 @@
 """What was changed in a network's architecture, as JSON, so that no file of ours needs to pickle code.
 
-A pruned or decomposed network is its registered architecture with some layers replaced by others of torch.nn.
-The description names the replaced layers and their arguments; the numbers live in the state dict.
+A pruned or decomposed network is its registered architecture with some layers replaced by others of torch.nn, or by
+one that stands elsewhere in it too. The description names the replaced layers and their arguments; the numbers live in
+the state dict, those of a shared layer once.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _ARGUMENTS: Final[Mapping[type[nn.Module], tuple[str, ...]]] = {
     nn.ReLU: (),
     nn.Identity: (),
 }
+_SHARED: Final = "Shared"  # the type of a layer that is the one at another path
 _TYPES: Final = {kind.__name__: kind for kind in _ARGUMENTS}
 
 
@@ -44,6 +46,12 @@ def describe(module: nn.Module, base: nn.Module) -> Description:
     """
     changes: Description = {}
     _compare(module, base, "", changes)
+    firsts: dict[nn.Module, str] = {}
+    for path, layer in module.named_modules(remove_duplicate=False):
+        first = firsts.setdefault(layer, path)
+        if first != path and not _inside(path, changes, _SHARED) and not _same(base, path, first):
+            changes = {other: change for other, change in changes.items() if not f"{other}.".startswith(f"{path}.")}
+            changes[path] = {"type": _SHARED, "with": first}
     return changes
 
 
@@ -52,12 +60,47 @@ def rebuild(base: nn.Module, description: Mapping[str, Mapping[str, Any]]) -> nn
 
     Raises: StoreError where the description does not fit `base`.
     """
-    for path, layer in description.items():
+    # What is shared comes last: it may be with a layer that is replaced.
+    for path, layer in sorted(description.items(), key=lambda item: item[1].get("type") == _SHARED):
         try:
-            base.set_submodule(path, _construct(layer))
+            shared = layer["type"] == _SHARED
+            base.set_submodule(path, base.get_submodule(layer["with"]) if shared else _construct(layer))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"layer '{path}' of the stored structure can't be put in: {error}") from error
     return base
+
+
+def without_shared(state: Mapping[str, Any], description: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A state dict with the tensors of each shared layer once."""
+    again = tuple(f"{path}." for path in _shared(description))
+    return {name: tensor for name, tensor in state.items() if not name.startswith(again)}
+
+
+def with_shared(state: Mapping[str, Any], description: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The whole state dict that `without_shared` made smaller."""
+    whole = dict(state)
+    for path, first in _shared(description).items():
+        own = {name: tensor for name, tensor in state.items() if name.startswith(f"{first}.")}
+        whole |= {path + name.removeprefix(first): tensor for name, tensor in own.items()}
+    return whole
+
+
+def _shared(description: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """path -> path of the layer that it is."""
+    return {path: layer["with"] for path, layer in description.items() if layer.get("type") == _SHARED}
+
+
+def _inside(path: str, changes: Description, kind: str) -> bool:
+    """Whether `path` lies in a layer that is described as `kind`."""
+    return any(path.startswith(f"{other}.") for other, change in changes.items() if change["type"] == kind)
+
+
+def _same(base: nn.Module, path: str, other: str) -> bool:
+    """Whether `base` has one layer at both paths."""
+    try:
+        return base.get_submodule(path) is base.get_submodule(other)
+    except AttributeError:
+        return False
 
 
 def _compare(module: nn.Module, base: nn.Module, path: str, changes: Description) -> None:

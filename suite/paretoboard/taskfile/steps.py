@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from pydantic import ValidationError, create_model
 
@@ -84,12 +84,14 @@ def _describe(field: Mapping[str, Any]) -> str:
 @functools.cache
 def _parameters(technique: Any) -> type[Table]:
     """A strict model with the fields of a technique, which is a plain dataclass."""
+    # Resolved here, since a parameter that is inherited is annotated with the names of its own module.
+    types = get_type_hints(technique, include_extras=True)
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(technique):
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        fields[field.name] = (field.type, ... if default is dataclasses.MISSING else default)
+        fields[field.name] = (types[field.name], ... if default is dataclasses.MISSING else default)
     return create_model(technique.__name__, __base__=Table, __module__=technique.__module__, **fields)
 
 
