@@ -67,6 +67,13 @@ def test_a_leg_of_short_calls_lasts_about_two_milliseconds() -> None:
     assert 4 * 2 * blocks <= calls[0] <= 14 * 2 * blocks
 
 
+def test_arms_of_like_speed_get_legs_of_equally_many_calls_in_every_window() -> None:
+    # Alone, a call of 1.3 ms would get legs of two and one of 1.4 ms legs of one.
+    log = launch(SleepingArm(0.0013), SleepingArm(0.0014), seconds=1.2).calls
+    calls = Counter(zip(log.window, log.arm, strict=True))
+    assert all(calls[window, 0] == calls[window, 1] for window in set(log.window))
+
+
 def test_a_launch_fills_two_windows_of_four_blocks_however_slow_the_calls() -> None:
     log = launch(SleepingArm(0.02), SleepingArm(0.02), seconds=0.01).calls
     blocks = Counter(window for window, _ in legs_of(log))
