@@ -179,7 +179,7 @@ def _main(judgements: Sequence[Judgement], floors: tuple[float, float]) -> list[
     even, odd = floors
     return [
         *lines,
-        f"noise floor: 95th percentile of the A/A effects of the other half of the comparisons ({even:.1%}, {odd:.1%});",
+        f"noise floor: 95th percentile of the A/A effects among the other half ({even:.1%}, {odd:.1%});",
         "  as on a calibrated machine, differences below it do not count.",
         *_NOTES.splitlines(),
     ]
