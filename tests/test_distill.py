@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,18 @@ import pytest
 import torch
 from torch import nn
 
-from paretoboard import models
+from paretoboard import models, taskfile
 from paretoboard.artifact import Candidate
-from paretoboard.errors import InputError, NotApplicableError
-from paretoboard.spec import TrainSettings
+from paretoboard.errors import InputError, NotApplicableError, TaskFileError
+from paretoboard.plan import expand
+from paretoboard.spec import ModelUse, Recipe, TechniqueUse, TrainSettings
 from paretoboard.techniques import Workbench
 from paretoboard.techniques.distill import AttentionTransfer, DecoupledDistillation, Distillation, LogitsDistillation
 from paretoboard.techniques.prune import MagnitudePruning, StructuredPruning
 from paretoboard.training import Batch, CrossEntropy, train
 from paretoboard.training.distillation import attention, attention_gap, decoupled, precomputed, soft_targets
+from paretoboard_runners.build import build
+from paretoboard_runners.jobs import BuildJob
 from small_models import PREPROCESS, candidate, fingerprint, images, module, workbench
 
 KINDS: list[type[Distillation]] = [AttentionTransfer, DecoupledDistillation, LogitsDistillation]
@@ -117,6 +121,17 @@ def test_the_teacher_is_asked_once_about_each_image_without_augmentation(tmp_pat
     assert sum(asked) == 3 * 64 + 1
 
 
+def test_the_teacher_computes_in_the_precision_of_the_training(tmp_path: Path) -> None:
+    dtypes = {}
+    for precision in ("float32", "bfloat16"):
+        teacher, seen = module(seed=9), set()
+        teacher.linear.register_forward_hook(lambda layer, given, out, seen=seen: seen.add(out.dtype))  # type: ignore[union-attr]
+        apply(LogitsDistillation(epochs=1, precision=precision), tmp_path / precision, teacher=lambda t=teacher: t)
+        dtypes[precision] = seen
+    assert dtypes["float32"] == {torch.float32}
+    assert torch.bfloat16 in dtypes["bfloat16"]
+
+
 def test_what_was_precomputed_is_what_the_teacher_says() -> None:
     data = images(150)
     said = precomputed(lambda batch: (batch.images.mean((1, 2, 3)), batch.labels), data, PREPROCESS)
@@ -211,3 +226,82 @@ def test_what_can_t_be_distilled_is_refused_with_a_reason(tmp_path: Path) -> Non
     with pytest.raises(NotApplicableError, match="the teacher, a Sequential, names none"):
         apply(AttentionTransfer(epochs=1), tmp_path, teacher=lambda: plain)
     assert apply(LogitsDistillation(epochs=1), tmp_path / "s", teacher=lambda: plain) is not None
+
+
+TASK = """
+version = 1
+title = "A student"
+quality = {{ metric = "top1" }}
+profiles = ["cpu-1"]
+[dataset]
+name = "digits"
+subset = "test"
+[model]
+name = "cifar-resnet8"
+train = {{ epochs = 1, lr = 0.1, batch = 64 }}
+{teacher}
+[recipes.taught]
+steps = [{{ technique = "distill.logits", {parameters} }}]
+"""
+TEACHER_TABLE = '[teacher]\nname = "cifar-resnet8"\ntrain = { epochs = 1, lr = 0.05 }\n'
+
+
+def write(folder: Path, teacher: str = TEACHER_TABLE, parameters: str = "from_scratch = true") -> Path:
+    for name, first in (("train", 0), ("test", 64)):
+        (folder / f"{name}.txt").write_text("".join(f"digits/{first + index:04d}\n" for index in range(64)))
+    path = folder / "student.toml"
+    path.write_text(TASK.format(teacher=teacher, parameters=parameters))
+    return path
+
+
+def test_a_task_names_its_teacher_and_only_what_is_taught_depends_on_it(tmp_path: Path) -> None:
+    task = taskfile.load(write(tmp_path))
+    assert task.teacher == ModelUse(name="cifar-resnet8", train=TrainSettings(epochs=1, lr=0.05))
+    _, taught = expand([task])
+    _, other = expand([dataclasses.replace(task, teacher=task.model)])
+    assert taught.build_ids[0] == other.build_ids[0]
+    assert taught.build_ids[1] != other.build_ids[1]
+    assert taught.run_id != other.run_id
+
+
+@pytest.mark.parametrize(
+    ("teacher", "parameters", "message"),
+    [
+        ("", "epochs = 1", "needs a teacher; name its network and weights under [teacher]"),
+        ('[teacher]\nname = "resnet8"\ntrain = { epochs = 1, lr = 0.1 }', "epochs = 1", "teacher.name: unknown model"),
+        ('[teacher]\nname = "cifar-resnet8"', "epochs = 1", "exactly one of 'weights' and 'train', found neither"),
+        (TEACHER_TABLE, "epochs = 1, from_scratch = true", "needs either 'epochs'"),
+        (TEACHER_TABLE, "alpha = 1.5, epochs = 1", "alpha"),
+    ],
+)
+def test_a_task_file_that_can_t_be_taught_says_why(teacher: str, parameters: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(TaskFileError) as caught:
+        taskfile.load(write(tmp_path, teacher, parameters))
+    assert message in str(caught.value)
+
+
+def test_a_teacher_is_trained_once_and_charged_to_no_step(tmp_path: Path) -> None:
+    _, run = expand([taskfile.load(write(tmp_path))])
+    job = BuildJob(
+        run=run,
+        data_root=tmp_path,
+        artifacts=tmp_path / "artifacts",
+        environment_id="0" * 64,
+        cores=tuple(sorted(os.sched_getaffinity(0))),
+    )
+    texts: list[str] = []
+    first = build(job, tmp_path, lambda event: texts.append(event["text"]))
+    assert any(text.startswith("teacher: epoch") for text in texts)
+    made = sorted(path.name for path in job.artifacts.iterdir() if path.is_dir())
+    assert len(made) == 3  # the student as it is, the teacher, the taught student
+    other = dataclasses.replace(run, recipe=Recipe(name="more", steps=(use(epochs=1),)))
+    texts.clear()
+    second = build(dataclasses.replace(job, run=other), tmp_path, lambda event: texts.append(event["text"]))
+    assert not any(text.startswith("teacher") for text in texts)
+    assert first.cost.images_seen == second.cost.images_seen == 2 * 64  # the student's own training and the teaching
+
+
+def use(**parameters: Any) -> TechniqueUse:
+    made = LogitsDistillation(**parameters)
+    fields = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+    return TechniqueUse(name="distill.logits", version=1, parameters=fields)

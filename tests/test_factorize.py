@@ -125,10 +125,10 @@ def test_the_rank_is_the_smallest_that_keeps_the_energy(energy: float) -> None:
 @pytest.mark.parametrize(("kind", "options"), KINDS)
 def test_a_budget_of_macs_is_reached_and_said(kind: Any, options: dict[str, Any], tmp_path: Path) -> None:
     start = candidate()
-    applied = kind(macs=0.5, **options).apply(start, workbench(tmp_path))
+    applied = kind(macs=0.75, **options).apply(start, workbench(tmp_path))
     whole, left = statistics(start), statistics(applied.candidate)
     removed = 1 - left.macs / whole.macs
-    assert abs(removed - 0.5) < 0.05
+    assert abs(removed - 0.75) < 0.05
     assert f"{removed:.1%} of the MACs" in applied.notes[0]
     assert left.parameters < whole.parameters
 

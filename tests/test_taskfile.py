@@ -178,19 +178,14 @@ def test_files_that_extend_each_other_in_a_ring_are_refused(tmp_path: Path) -> N
 
 def test_tasks_are_found_by_file_folder_and_name(tmp_path: Path) -> None:
     folder = tmp_path / "tasks"
-    for name in ("cifar10/resnet20", "cifar10/resnet8", "quick/digits"):
+    for name in ("made/resnet20", "made/resnet8", "quick/digits"):
         written(folder, VALID, f"{name}.toml")
     find = lambda *wanted: [taskfile.task_name(file) for file in taskfile.find(wanted, tasks_folder=folder)]  # noqa: E731
-    assert find("cifar10/resnet20") == ["cifar10/resnet20"]
-    assert (
-        find("cifar10")
-        == find("tasks/cifar10")
-        == find(str(folder / "cifar10"))
-        == ["cifar10/resnet20", "cifar10/resnet8"]
-    )
-    assert find("quick", str(folder / "quick" / "digits.toml"), "cifar10/resnet8") == [
+    assert find("made/resnet20") == ["made/resnet20"]
+    assert find("made") == find("tasks/made") == find(str(folder / "made")) == ["made/resnet20", "made/resnet8"]
+    assert find("quick", str(folder / "quick" / "digits.toml"), "made/resnet8") == [
         "quick/digits",
-        "cifar10/resnet8",
+        "made/resnet8",
     ]
 
 

@@ -27,7 +27,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "distill.attention": {"epochs": 1},
     "distill.decoupled": {"epochs": 1},
     "distill.logits": {"epochs": 1},
-    "factorize.cp": {"macs": 0.5},
+    "factorize.cp": {"macs": 0.8},
     "factorize.svd": {"macs": 0.3, "convolutions": "all"},
     "factorize.tucker2": {"macs": 0.3},
     "prune.gradual": {"epochs": 1},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,23 +51,29 @@ class Distillation(TrainingTechnique):
     def apply(self, candidate: Candidate, bench: Workbench) -> Applied:
         """Train; an interrupted training is taken up where its last epoch ended.
 
-        Without augmentation the teacher sees each image once, else as often as the student.
+        The teacher computes in the precision of the training. Without augmentation it sees each image once, else as
+        often as the student.
 
         Raises:
             NotApplicableError: for an ONNX graph, for weights of fewer than 32 bits, for a teacher of other classes,
                 and from scratch for a model that the task did not train.
             DivergedError: for a loss that is not finite.
         """
+        import torch
+
         from paretoboard.training import train
-        from paretoboard.training.distillation import precomputed
+        from paretoboard.training.distillation import in_bfloat16, precomputed
 
         student = own_float32_module(candidate, "distilling")
         settings = self._settings_now(bench.train_settings)
         if self.from_scratch:
             student = _anew(student, candidate, bench.train_seed)
-        images, teacher = bench.train_images(), bench.teacher()
+        images = bench.train_images()
+        teacher = copy.deepcopy(bench.teacher()).to(memory_format=torch.channels_last)
         _check_classes(teacher, candidate)
         with self.lesson(student, teacher, settings.label_smoothing) as lesson:
+            if settings.precision == "bfloat16":
+                lesson.teaching = in_bfloat16(lesson.teaching)
             if not settings.augment:
                 bench.progress(0.0, f"asking the teacher about {len(images)} images")
                 lesson.teaching = precomputed(lesson.teaching, images, bench.preprocess)

@@ -109,6 +109,16 @@ def attention_of(teacher: nn.Module, seen: Mapping[str, Tensor]) -> Teaching:
     return ask
 
 
+def in_bfloat16(teaching: Teaching) -> Teaching:
+    """`teaching` with the teacher computing in bfloat16; what it says is float32 again."""
+
+    def ask(batch: Batch) -> tuple[Tensor, ...]:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return tuple(said.float() for said in teaching(batch))
+
+    return ask
+
+
 def precomputed(teaching: Teaching, images: Images, preprocess: Preprocess) -> Teaching:
     """What `teaching` says of every one of `images`, asked now and looked up by a batch's indices from then on."""
     parts = []
