@@ -27,8 +27,8 @@ def launch(job: jobs.LaunchJob, folder: Path, emit: Emitter) -> jobs.LaunchResul
     """Time the job's artifacts against each other; leaves every call in `calls.npz`."""
     images = np.load(job.input_file)[: job.batch * input_count(job.batch)]
     batches = images.reshape(-1, job.batch, *images.shape[1:])
-    # Which memory an arm gets depends on whether it is loaded first, in every launch alike since all are forked from
-    # one process: which one is, is drawn for each launch, so that it is noise between launches and no advantage.
+    # All launches are forked from one process, so the arm that is loaded first would get the same memory in each.
+    # Whether that ever matters was not seen; drawn anew for each launch, it could only be noise between launches.
     count = len(job.artifacts)
     opened = {
         index: runtimes.open(job.artifacts[index], threads=job.plan.threads, batches=(job.batch,))

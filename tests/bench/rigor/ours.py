@@ -23,8 +23,7 @@ from paretoboard_runners.comparing import RELEVANT, join_calls
 from paretoboard_runners.launch import CALLS
 
 # One core and nothing that needs privileges: no raised priority, no fixed clock. numpy asks the kernel for huge pages
-# and gets them for some buffers only: left to chance, they made windows of two equal memory passes differ by up to
-# 30 % (two Zen 4 cores, 2026-11-22), as much between launches as within.
+# and gets them for some buffers only; that is a matter of luck, and it is held off for all rules alike.
 PROFILE: Final = HardwareProfile(
     name="rigor", title="one core, as any user may hold it", cores=1, settings={"huge_pages": "off"}
 )
@@ -79,7 +78,7 @@ def launch(job: KernelLaunch, folder: Path, emit: Callable[[dict[str, Any]], Non
         kernel = kernels.build(job.kernel, job.model)
         arms = [kernels.KernelArm(kernel, a), kernels.KernelArm(kernel, b, owner=False)]
     else:
-        # Where a program lies depends on whether it was loaded first, and so does its speed: which one is, is drawn.
+        # As in the runner's own launches: which one is loaded first, and so gets which memory, is drawn.
         built = {side: kernels.build(job.kernel, job.model) for side in random.Random(job.plan.seed).sample((0, 1), 2)}
         arms = [kernels.KernelArm(built[0], a), kernels.KernelArm(built[1], b)]
     done = timing.run_launch(arms, job.plan)
