@@ -42,7 +42,7 @@ format: .venv/installed-test ## Format the code and mend what lint can mend
 
 bench-kill: .venv/installed-test ## Kill `run tasks/quick` at 20 random moments, resume, and count the records
 	rm -rf build/bench-kill
-	$(BIN)/python tests/killing.py tasks/quick --results build/bench-kill --kills 20
+	$(BIN)/python tests/killing.py tasks/quick --results build/bench-kill --kills 20 --longest 40
 
 .venv/installed-bench: .venv/installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
