@@ -152,6 +152,12 @@ def test_every_other_rule_finds_a_large_slowdown_in_quiet_samples_and_says_what_
     assert judged["pytest-benchmark median:5%"][0].needed == pytest.approx(math.log(1.05), abs=0.005)
 
 
+def test_pyperf_judges_sides_of_unequal_length_by_what_both_have() -> None:
+    a, b = some_times(1), some_times(2)
+    short = Times(rounds=b.rounds, processes=b.processes[:12], loops=b.loops, commands=b.commands)
+    assert judging.RULES["pyperf compare_to"](a, short)[0] in ("same", "slower", "faster")
+
+
 def test_hyperfine_is_left_out_where_it_was_not_installed() -> None:
     empty = [Times(rounds=t.rounds, processes=t.processes, loops=t.loops, commands=t.commands[:0]) for t in
              (some_times(1), some_times(2))]  # fmt: skip

@@ -210,17 +210,20 @@ def _pytest(statistic: Callable[[NDArray[Any]], Any]) -> Callable[[Times, Times]
 
 
 def _pyperf(a: Times, b: Times) -> tuple[Called, float]:
-    """pyperf compare_to: Student's t over the values of all processes."""
-    values_a, values_b = _pyperf_values(a), _pyperf_values(b)
+    """pyperf compare_to: Student's t over the values of all processes, of which it needs equally many on both sides."""
+    count = min(len(a.processes), len(b.processes))
+    values_a, values_b = _pyperf_values(a, count), _pyperf_values(b, count)
     estimate = math.log(np.mean(values_b) / np.mean(values_a))
     significant, _ = is_significant(values_a, values_b)
     return _by_sign(significant, estimate), estimate
 
 
-def _pyperf_values(times: Times) -> list[float]:
+def _pyperf_values(times: Times, processes: int) -> list[float]:
     """Means of `loops` calls in a row; the first value of each process only warms up."""
     size = times.loops
-    cut = [calls[: len(calls) // size * size].reshape(-1, size).mean(axis=1)[1:] for calls in times.processes]
+    cut = [
+        calls[: len(calls) // size * size].reshape(-1, size).mean(axis=1)[1:] for calls in times.processes[:processes]
+    ]
     return [float(value) for value in np.concatenate(cut)]
 
 

@@ -29,7 +29,7 @@ _NOTES: Final = """\
 ab1: CPU time decides; differences below 1.5 % do not count unless said. 10 s and 5 s are cut from the same launches.
   Both looks: 97.5 % intervals, and 8 more launches where the first look leaves it open; tried on a third.
 pytest-benchmark: its rule on all rounds of a, then all of b, in one process (wall time).
-pyperf: its t-test on 20 processes of a, then 20 of b, with its defaults (1 warm-up, 3 values of 0.1 s).
+pyperf: its t-test on up to 20 processes of a, then of b, with its defaults (1 warm-up, 3 values of 0.1 s).
 asv: its own functions on samples of 10 ms cut from those processes.
 hyperfine: the real program, 10 runs of each command, then Welch's test at 5 %; its runs include the start-up, which
   dilutes the slowdown. Where it is missing, it was not installed when this was recorded.
@@ -246,7 +246,7 @@ def _bars(rule: str, judgements: Sequence[Judgement], facts: dict[str, Any]) -> 
         ("loop at most 1.0 us beyond clocks", beyond <= BEYOND_CLOCKS_AT_MOST_US, f"{beyond:.2f} us"),
     )
     return [
-        f"bars, {judging.AB1}",
+        f"bars, {rule}",
         *(f"  {'met   ' if met else 'MISSED'} {name:36} {value}" for name, met, value in bars),
     ]
 
