@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help board debian test check format schema bench-kill bench-rigor clean
+.PHONY: help board debian test check format schema bench bench-kill bench-rigor clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -39,6 +39,9 @@ check: .venv/installed-test ## Formatting, lint, strict typing, layer rule
 format: .venv/installed-test ## Format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: .venv/installed-test ## Time the project itself: a timed call, plan, store, statistics, report
+	$(BIN)/python -m pytest tests/bench/test_speed.py --benchmark-only --benchmark-columns=median,iqr,rounds
 
 bench-kill: .venv/installed-test ## Kill `run tasks/quick` at 20 random moments, resume, and count the records
 	rm -rf build/bench-kill
