@@ -333,14 +333,22 @@ def _decomposition() -> Any:
 
 
 def _cp(weight: Tensor, rank: int, seed: int) -> list[Tensor]:
-    """Factors (extent, rank) of the four modes whose columns' products add up to about `weight`."""
+    """Factors (extent, rank) of the four modes whose columns' products add up to about `weight`.
+
+    Raises: NotApplicableError where a step of the least squares is singular.
+    """
+    import torch
+
     decomposition = _decomposition()
     with warnings.catch_warnings():
         # Ranks above an extent are what is wanted; their factors begin with seeded random numbers.
         warnings.filterwarnings("ignore", "Trying to compute SVD", UserWarning)
-        scale, factors = decomposition.parafac(
-            weight, rank=rank, init="svd", n_iter_max=_CP_ITERATIONS, random_state=seed
-        )
+        try:
+            scale, factors = decomposition.parafac(
+                weight, rank=rank, init="svd", n_iter_max=_CP_ITERATIONS, random_state=seed
+            )
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise NotApplicableError(f"the CP decomposition at rank {rank} has no least-squares solution") from error
     # One mode takes the scale, so that the product is what was decomposed.
     return [factors[0] * scale, *factors[1:]]
 
