@@ -20,7 +20,7 @@ class Launches:
 # Launches, not seconds, decide the interval: one launch is one memory layout.
 BUDGETS: Final[dict[Budget, Launches]] = {
     "smoke": Launches(count=2, seconds=2.5),
-    "quick": Launches(count=5, seconds=0.6),
+    "quick": Launches(count=5, seconds=0.5),
     "standard": Launches(count=8, seconds=2.5),
     "release": Launches(count=24, seconds=2.5),
 }
