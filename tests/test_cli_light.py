@@ -19,6 +19,7 @@ from paretoboard.metrics import METRICS
 from paretoboard.plan import expand
 from paretoboard.registry import DATASETS, MODELS, TECHNIQUES
 from paretoboard_runners import machine
+from paretoboard_runners.budgets import BUDGETS
 
 COMMAND = Path(sys.executable).with_name("paretoboard")
 VALID = Path(__file__).parent / "broken_tasks" / "valid.toml"
@@ -111,7 +112,8 @@ def test_plan_shows_the_baseline_first_and_all_as_new_where_there_are_no_results
     plan = printed("plan", VALID, "--results", tmp_path / "none")
     assert [(cell["recipe"], cell["status"]) for cell in plan["runs"]] == [("baseline", None), ("int8", None)]
     assert (plan["new"], plan["cached"]) == (2, 0)
-    assert plan["estimated_timing_s"] == 2 * 2 * 5 * 0.6  # recipes, batches, and `quick`'s launches of 0.6 s
+    quick = BUDGETS["quick"]
+    assert plan["estimated_timing_s"] == 2 * 2 * quick.count * quick.seconds  # recipes and batches
     assert not (tmp_path / "none").exists()
 
 
