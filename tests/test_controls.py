@@ -371,7 +371,13 @@ def nobody() -> tuple[str, ...]:
 
 
 def address_of_a_new_process(prefix: tuple[str, ...] = ()) -> tuple[int, ControlState]:
-    lines = "import ctypes\ntell(ctypes.cast(ctypes.CDLL(None).malloc, ctypes.c_void_p).value)\nwait()"
+    # Of mapped memory: an interpreter that is not position-independent has its own functions at fixed places.
+    lines = (
+        "import ctypes, mmap\n"
+        "block = mmap.mmap(-1, 1 << 20)\n"
+        "tell(ctypes.addressof(ctypes.c_char.from_buffer(block)))\n"
+        "wait()"
+    )
     with child(lines, prefix=prefix) as process:
         return process.hear(), outside(process.pid, "address_randomization")
 
