@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 SOFTWARE: Final = (
     "intel-openmp",
     "mkl",
-    "mlcommons-loadgen",
     "nncf",
     "numpy",
     "nvidia-cublas",
