@@ -95,9 +95,7 @@ def _logits(session: Session, images: datasets.Images, job: jobs.QualityJob, emi
     parts = []
     for start in range(0, len(images), batch):
         pixels = images.pixels[start : start + batch]
-        filled = np.concatenate([pixels, np.repeat(pixels[-1:], batch - len(pixels), axis=0)])
-        output = session.run(session.prepare(preprocess_images(filled, job.preprocess)))
-        parts.append(session.logits(output)[: len(pixels)])
+        parts.append(runtimes.predict(session, preprocess_images(pixels, job.preprocess), batch))
         emit({"stage": "quality", "done": (start + len(pixels)) / len(images), "text": f"{len(images)} images"})
     return np.concatenate(parts)
 

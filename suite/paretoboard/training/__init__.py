@@ -7,8 +7,8 @@ interrupted in between or not.
 from __future__ import annotations
 
 import hashlib
+import io
 import math
-import os
 import pickle
 import time
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from paretoboard import durable
 from paretoboard.datasets.preprocess import channel_values, pixel_scale
 from paretoboard.errors import DivergedError, InputError
 from paretoboard.plan import digest, plain
@@ -182,7 +183,6 @@ class _Training:
 
     def save(self, path: Path, identity: str, losses: list[float]) -> None:
         """Replace the checkpoint: a kill leaves the old one or the new one."""
-        draft = path.with_name(path.name + ".draft")
         content = {
             "identity": identity,
             "losses": losses,
@@ -192,11 +192,9 @@ class _Training:
             "masks": self.masks.state(),
             "random": torch.get_rng_state(),
         }
-        with draft.open("wb") as stream:
-            torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
+        stream = io.BytesIO()
+        torch.save(content, stream)
+        durable.write(path, stream.getbuffer())
 
     def resume(self, path: Path, identity: str) -> list[float]:
         """Take up the training in `path`; its losses, none where there is none or it is of another training."""
