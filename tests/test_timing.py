@@ -52,6 +52,31 @@ def test_every_block_of_two_arms_is_abba_or_baab_and_both_occur() -> None:
     assert set(orders) == {(0, 1, 1, 0), (1, 0, 0, 1)}
 
 
+def test_a_window_never_begins_with_the_arm_that_was_warmed_up_last() -> None:
+    called: list[int] = []
+
+    class Remembering(SleepingArm):
+        def __init__(self, number: int) -> None:
+            super().__init__(0.003)
+            self.number = number
+
+        def refresh(self) -> None:
+            called.append(-1)
+
+        def call(self, native: int) -> int:
+            called.append(self.number)
+            return super().call(native)
+
+    log = launch(Remembering(0), Remembering(1), seconds=2.0).calls
+    # Both are refreshed, then warmed up (three times in the first window, once in all others), then timed.
+    starts = [at + 1 for at, number in enumerate(called) if number == -1 and called[at + 1] != -1]
+    warmed = [called[at + (5 if window == 0 else 1)] for window, at in enumerate(starts)]
+    first = [called[at + (6 if window == 0 else 2)] for window, at in enumerate(starts)]
+    assert len(starts) == len(set(log.window)) >= 4
+    assert all(last != begun for last, begun in zip(warmed, first, strict=True))
+    assert set(first) == {0, 1}
+
+
 def test_three_arms_run_in_a_random_order_and_its_mirror() -> None:
     log = launch(*[SleepingArm(0.003) for _ in range(3)]).calls
     for legs in legs_of(log).values():

@@ -75,4 +75,4 @@ def _effect(log: timing.CallLog, threads: int) -> float:
     times = columns["cpu_ns" if threads == 1 else "wall_ns"]
     repeated, unseen = times[columns["arm"] == _REPEATED], times[columns["arm"] == _UNSEEN]
     # A clock can stand still during a call that does nothing.
-    return stats.window_effect(unseen + 1, repeated + 1)
+    return stats.window_effect((unseen + 1, repeated + 1))

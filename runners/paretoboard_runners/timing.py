@@ -110,9 +110,14 @@ def run_launch(
         before = machine_state.read()
         holes, inputs, refresh_s = _fresh_buffers(arms, rng)
         warm_ups = 3 if window == 0 else 1
-        leg_calls = _like_legs([warm_up(arm.call, inputs[index], warm_ups) for index, arm in enumerate(arms)])
+        # The first leg belongs to another arm than the last warm-up, so that it is like every leg after a switch.
+        first_order = rng.sample(range(len(arms)), len(arms))
+        own_legs = {index: warm_up(arms[index].call, inputs[index], warm_ups) for index in first_order}
+        leg_calls = _like_legs([own_legs[index] for index in range(len(arms))])
         with no_garbage_collection():
-            kept = _run_window(arms, inputs, leg_calls, rng, log, window, plan.threads, launch_start, refresh_s)
+            kept = _run_window(
+                arms, inputs, leg_calls, first_order, rng, log, window, plan.threads, launch_start, refresh_s
+            )
         outputs += [
             KeptOutput(arm=index, position=position, classes=tuple(arms[index].classes_of(output)))
             for index, position, output in kept
@@ -168,6 +173,7 @@ def _run_window(
     arms: Sequence[Arm],
     inputs: Sequence[Sequence[Any]],
     leg_calls: Sequence[int],
+    order: Sequence[int],
     rng: random.Random,
     log: CallLog,
     window: int,
@@ -181,7 +187,6 @@ def _run_window(
     start_ns = time.perf_counter_ns()
     block = 0
     while block < WINDOW_BLOCKS or time.perf_counter_ns() - start_ns < length_ns:
-        order = rng.sample(range(len(arms)), len(arms))
         for leg, index in enumerate([*order, *reversed(order)]):
             calls = leg_calls[index]
             position = (block * 2 + leg // len(arms)) * calls
@@ -191,6 +196,7 @@ def _run_window(
             log.arm.extend([index] * calls)
             if rng.random() < KEPT_SHARE:
                 kept.append((index, (position + calls - 1) % len(inputs[index]), output))
+        order = rng.sample(range(len(arms)), len(arms))
         block += 1
     return kept
 
