@@ -135,6 +135,7 @@ def calls(latency_s: float = 1e-3, batches: tuple[int, ...] = (1, 32), count: in
         wall_ns=wall.astype(np.int64),
         cpu_ns=(wall * 0.99).astype(np.int64),
         switches=np.zeros(len(batch), dtype=np.int32),
+        reference=np.zeros(len(batch), dtype=np.int8),
     )
 
 

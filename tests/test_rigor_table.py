@@ -66,6 +66,7 @@ def some_calls(*, slowdown: float, launches: int = 8, windows: int = 6, noise: f
         wall_ns=np.rint(times / 100).astype(np.int64) * 100,
         cpu_ns=np.rint(times / 100).astype(np.int64) * 100,
         switches=np.zeros(len(arm), dtype=np.int32),
+        reference=np.zeros(len(arm), dtype=np.int8),
     )
 
 

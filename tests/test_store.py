@@ -91,6 +91,7 @@ def some_calls(calls: int, seed: int = 0) -> Calls:
         wall_ns=wall_ns,
         cpu_ns=(wall_ns * rng.uniform(0.99, 1, calls)).astype(np.int64),
         switches=rng.poisson(0.02, calls).astype(np.int32),
+        reference=np.zeros(calls, np.int8),
     )
 
 
@@ -139,6 +140,7 @@ def calls_of(draw: st.DrawFn) -> Calls:
         "wall_ns": np.int64,
         "cpu_ns": np.int64,
         "switches": np.int32,
+        "reference": np.int8,
     }
     return Calls(**{name: draw(hnp.arrays(dtype, length)) for name, dtype in dtypes.items()})
 
@@ -630,6 +632,25 @@ def test_an_older_table_passes_through_every_migration_on_its_way() -> None:
         {"duration_s": 1.5, "reason": "none"}
     ]
     assert sorted(schema.MIGRATIONS) == list(range(1, schema.VERSION))
+
+
+def as_version_1(table: pa.Table) -> pa.Table:
+    """A record's table as version 1 wrote it: no call said whom the recipe was timed with."""
+    calls = table.column("calls").combine_chunks()
+    kept = [field for field in calls.type if field.name != "reference"]
+    arrays = [calls.field(field.name) for field in kept]
+    column = pa.StructArray.from_arrays(arrays, fields=kept, mask=calls.is_null())
+    return table.set_column(table.schema.get_field_index("calls"), "calls", column)
+
+
+@pytest.mark.parametrize("calls", [None, 0, 1, 300])
+def test_a_record_of_version_1_is_read_as_timed_with_the_baseline(tmp_path: Path, calls: int | None) -> None:
+    record = a_record(calls=None if calls is None else some_calls(calls))
+    path = store.append(tmp_path, record)
+    rewritten(path, as_version_1(pq.read_table(path)), **{schema.VERSION_KEY.decode(): "1"})
+    assert_same(store.read_one(path), record)
+    assert store.verify(tmp_path) == ()
+    assert store.table(tmp_path, ["calls.reference"]).num_rows == 1
 
 
 def test_verify_finds_a_record_under_another_records_name_or_place(tmp_path: Path) -> None:

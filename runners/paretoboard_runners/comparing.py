@@ -121,12 +121,17 @@ def join_calls(parts: Sequence[Calls]) -> Calls:
     return Calls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def read_calls(path: Path, *, batch: int, launch: int) -> Calls:
-    """The calls that one launch left, as those of `batch` and of launch number `launch`."""
+def read_calls(path: Path, *, batch: int, launch: int, reference: int = 0) -> Calls:
+    """The calls that one launch left, as those of `batch`, of launch number `launch` and of a reference."""
     with np.load(path, allow_pickle=False) as stored:
         columns: dict[str, Any] = dict(stored)
     size = len(columns["arm"])
-    return Calls(batch=np.full(size, batch, dtype=np.int32), launch=np.full(size, launch, dtype=np.int16), **columns)
+    return Calls(
+        batch=np.full(size, batch, dtype=np.int32),
+        launch=np.full(size, launch, dtype=np.int16),
+        reference=np.full(size, reference, dtype=np.int8),
+        **columns,
+    )
 
 
 def _state(batch: int, launch: int, window: int, seen: Any) -> WindowState:

@@ -54,14 +54,15 @@ class Calls:
     """Every timed call, one entry per call in each column, in the order they were made."""
 
     batch: NDArray[np.int32]
-    launch: NDArray[np.int16]  # fresh process, 0-based
+    launch: NDArray[np.int16]  # fresh process, 0-based, counted over all launches of a batch
     window: NDArray[np.int16]  # within the launch
     block: NDArray[np.int32]  # within the window
-    arm: NDArray[np.int8]  # 0 is the baseline, 1 the recipe; in the baseline's own run both are the baseline
+    arm: NDArray[np.int8]  # 0 is what the recipe is timed against, 1 the recipe; in its own run both are the baseline
     start_ns: NDArray[np.int64]  # since the launch began
     wall_ns: NDArray[np.int64]
     cpu_ns: NDArray[np.int64]
     switches: NDArray[np.int32]  # involuntary context switches during the call's leg
+    reference: NDArray[np.int8]  # whose arm 0 is: 0 the baseline's, n that of the recipe's n-th reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,6 @@ Clock = Literal["cpu", "wall"]
 MIN_WINDOWS: Final = 12
 LAUNCH_WINDOWS: Final = 2  # that every launch holds, however short
 MIN_CALLS: Final = 4  # of each arm in a window: two blocks
-MIN_ALIKE: Final = 2  # of each arm in either condition, else a window's calls are not told apart
 WALL_OVER_CPU: Final = 1.02  # of a call that nothing else held up
 # Two looks at 97.5 % together err no more often than one at 95 % (Bonferroni).
 CONFIDENCE_OF_ONE_LOOK: Final = 0.95
@@ -51,6 +50,7 @@ def compare_calls(
     threads: int,
     against: str,
     tolerance: float,
+    reference: int = 0,
     look: Literal[1, 2] | None = None,
     clock: Clock | None = None,
 ) -> Comparison:
@@ -63,6 +63,7 @@ def compare_calls(
             1.02 of the CPU time per thread); a window with too few of those counts with all its calls.
         against: name of the recipe of arm 0.
         tolerance: the smallest effect that counts, as a share.
+        reference: only calls that were timed with this reference count; 0 is the baseline.
         look: which of two allowed looks this is; None where there will be only one.
         clock: decides in place of the rule above. "wall" for one thread is for times that another device took.
     Returns: ratio is time of arm 1 / time of arm 0. Without any window it is NaN, from 0 to infinity; with too few
@@ -70,9 +71,10 @@ def compare_calls(
     """
     decides: Clock = clock or ("cpu" if threads == 1 else "wall")
     confidence = CONFIDENCE_OF_ONE_LOOK if look is None else CONFIDENCE_OF_EACH_OF_TWO
-    judged = _judged(calls, batch, threads, decides, confidence, tolerance)
+    chosen = np.flatnonzero((calls.batch == batch) & (calls.reference == reference))
+    judged = _judged(calls, chosen, threads, decides, confidence, tolerance)
     if decides == "cpu":
-        judged = _beside(judged, _judged(calls, batch, threads, "wall", confidence, tolerance))
+        judged = _beside(judged, _judged(calls, chosen, threads, "wall", confidence, tolerance))
     effect = judged.effect
     return Comparison(
         batch=batch,
@@ -111,8 +113,10 @@ def under_holm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     return tuple(kept)
 
 
-def _judged(calls: Calls, batch: int, threads: int, clock: Clock, confidence: float, tolerance: float) -> _Judged:
-    effects, launches = _window_effects(calls, batch, threads, clock)
+def _judged(
+    calls: Calls, chosen: NDArray[np.intp], threads: int, clock: Clock, confidence: float, tolerance: float
+) -> _Judged:
+    effects, launches = _window_effects(calls, chosen, threads, clock)
     if not effects:
         return _Judged(effect=None, verdict="undecided", reason=f"{OVERLOADED}: no window left")
     effect = estimate(effects, confidence)
@@ -123,9 +127,10 @@ def _judged(calls: Calls, batch: int, threads: int, clock: Clock, confidence: fl
     return _Judged(effect=effect, verdict=verdict, reason=_why(effect, tolerance) if verdict == "undecided" else "")
 
 
-def _window_effects(calls: Calls, batch: int, threads: int, clock: Clock) -> tuple[list[list[float]], int]:
-    """The effects of each launch that has any, and how many launches were made."""
-    chosen = np.flatnonzero(calls.batch == batch)
+def _window_effects(
+    calls: Calls, chosen: NDArray[np.intp], threads: int, clock: Clock
+) -> tuple[list[list[float]], int]:
+    """The effects of each launch that has any of the chosen calls, and how many launches there were."""
     launch, window, arm = calls.launch[chosen], calls.window[chosen], calls.arm[chosen]
     times = (calls.cpu_ns if clock == "cpu" else calls.wall_ns)[chosen]
     clean = _undisturbed(calls, threads)[chosen]
@@ -148,19 +153,24 @@ def _undisturbed(calls: Calls, threads: int) -> NDArray[np.bool_]:
 
 def _effect_of(times: NDArray[np.int64], arm: NDArray[np.int8], clean: NDArray[np.bool_]) -> float | None:
     """The effect of one window, None where it holds too little. Both arms are selected by the same rule."""
-    # A call that comes after the other arm's finds the caches full of the other's data. How often that happens to
-    # each arm is a matter of coins, and equal passes over memory differed by up to 30 % between the two conditions
-    # (two Zen 4 cores, 2026-11-22): calls are compared only with calls of the same condition.
-    switched = np.diff(arm, prepend=-1) != 0
-    for selected in (clean, np.ones_like(clean)):
-        a, b = selected & (arm == 0), selected & (arm == 1)
-        if min(a.sum(), b.sum()) < MIN_CALLS or times[a | b].min() <= 0:
-            continue
-        conditions = [(times[a & met], times[b & met]) for met in (switched, ~switched) if (met & (a | b)).any()]
-        if min(len(taken) for pair in conditions for taken in pair) < MIN_ALIKE:
-            conditions = [(times[a], times[b])]
-        return window_effect(*conditions)
+    settled = _settled(arm)
+    for selected in (clean & settled, settled, np.ones_like(clean)):
+        a, b = times[selected & (arm == 0)], times[selected & (arm == 1)]
+        if min(len(a), len(b)) >= MIN_CALLS and min(a.min(), b.min()) > 0:
+            return window_effect(a, b)
     return None
+
+
+def _settled(arm: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Which calls of a window come after one of their own arm; all of them where those would be too few.
+
+    A call after the other arm's finds the caches full of the other's data. How often that happens to each arm is a
+    matter of coins, and it hides a part of any difference: of equal passes over memory such calls took 30 % longer
+    (two Zen 4 cores, 2026-11-22). Legs of two or more calls leave at least half of an arm's calls.
+    """
+    after_own = np.diff(arm, prepend=-1) == 0
+    enough = all(2 * after_own[arm == side].sum() >= (arm == side).sum() for side in (0, 1))
+    return after_own if enough else np.ones_like(after_own)
 
 
 def _shortage(effect: Effect, launches: int) -> str:

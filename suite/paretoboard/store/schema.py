@@ -12,10 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # Raise when a column is added, dropped or changes meaning, and give MIGRATIONS the step to the new version.
-VERSION: Final = 1
+VERSION: Final = 2
 VERSION_KEY: Final = b"paretoboard.schema"
-# Version of a file -> what turns its whole table into one of the next version.
-MIGRATIONS: Final[Mapping[int, Callable[[pa.Table], pa.Table]]] = {}
 
 CALLS: Final = pa.struct(
     [
@@ -28,6 +26,7 @@ CALLS: Final = pa.struct(
         ("wall_ns", pa.list_(pa.int64())),
         ("cpu_ns", pa.list_(pa.int64())),
         ("switches", pa.list_(pa.int32())),
+        ("reference", pa.list_(pa.int8())),
     ]
 )
 PREDICTIONS: Final = pa.struct(
@@ -126,6 +125,22 @@ SCHEMA: Final = pa.schema(
     ],
     metadata={VERSION_KEY: str(VERSION).encode()},
 )
+
+
+def _with_reference(table: pa.Table) -> pa.Table:
+    """1 -> 2: each call says whom the recipe was timed with; until then that was the baseline."""
+    calls = table.column("calls").combine_chunks()
+    arms = calls.field("arm")
+    baseline = pa.array([[0] * len(arm) if arm.is_valid else None for arm in arms], type=pa.list_(pa.int8()))
+    fields = [*calls.type, pa.field("reference", baseline.type)]
+    column = pa.StructArray.from_arrays(
+        [*(calls.field(index) for index in range(calls.type.num_fields)), baseline], fields=fields, mask=calls.is_null()
+    )
+    return table.set_column(table.schema.get_field_index("calls"), "calls", column)
+
+
+# Version of a file -> what turns its whole table into one of the next version.
+MIGRATIONS: Final[Mapping[int, Callable[[pa.Table], pa.Table]]] = {1: _with_reference}
 
 
 def version_of(metadata: Mapping[bytes, bytes] | None, *, newest: int = VERSION) -> int:

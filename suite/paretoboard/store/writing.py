@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # A write takes well under a second. One hour on, its writer is dead even where two machines' clocks disagree.
 LEFTOVER_AGE_S: Final = 3600.0
-_FEW_VALUES: Final = ("batch", "launch", "window", "block", "arm", "switches")
+_FEW_VALUES: Final = ("batch", "launch", "window", "block", "arm", "switches", "reference")
 _TIMES: Final = ("start_ns", "wall_ns", "cpu_ns")
 
 

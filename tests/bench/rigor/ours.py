@@ -121,5 +121,10 @@ def _one_launch(worker: Worker, item: Item, model: Path, number: int) -> tuple[C
     wall_s = time.perf_counter() - start
     (folder / CALLS).unlink()
     size = len(columns["arm"])
-    calls = Calls(batch=np.ones(size, dtype=np.int32), launch=np.full(size, number, dtype=np.int16), **columns)
+    calls = Calls(
+        batch=np.ones(size, dtype=np.int32),
+        launch=np.full(size, number, dtype=np.int16),
+        reference=np.zeros(size, dtype=np.int8),
+        **columns,
+    )
     return calls, (wall_s, spent.elapsed, spent.timed)

@@ -147,6 +147,7 @@ def _calls(rows: pa.Table) -> Calls:
         wall_ns=column["wall"].astype(np.int64) * TICK_NS,
         cpu_ns=column["cpu"].astype(np.int64) * TICK_NS,
         switches=column["switches"].astype(np.int32),
+        reference=np.zeros(len(rows), dtype=np.int8),
     )
 
 
