@@ -41,9 +41,11 @@ def launch(*arms: SleepingArm, seconds: float = 0.6, seed: int = 1, threads: int
 
 
 def legs_of(log: timing.CallLog) -> dict[tuple[int, int], list[int]]:
-    """Order of the arms in each (window, block), calls of one leg taken together."""
+    """Order of the arms in each (window, block), the two calls of a leg taken together."""
     rows = zip(log.window, log.block, log.arm, strict=True)
-    return {key: [arm for _, _, arm in group] for key, group in groupby(rows, key=lambda row: row[:2])}
+    calls = {key: [arm for _, _, arm in group] for key, group in groupby(rows, key=lambda row: row[:2])}
+    assert all(arms[::2] == arms[1::2] for arms in calls.values())
+    return {key: arms[::2] for key, arms in calls.items()}
 
 
 def test_every_block_of_two_arms_is_abba_or_baab_and_both_occur() -> None:
@@ -84,17 +86,17 @@ def test_three_arms_run_in_a_random_order_and_its_mirror() -> None:
         assert legs[3:] == legs[:3][::-1]
 
 
-def test_a_leg_of_short_calls_lasts_about_two_milliseconds() -> None:
+def test_a_leg_of_short_calls_lasts_about_two_milliseconds_and_of_longer_ones_has_two() -> None:
     log = launch(SleepingArm(0.0002), SleepingArm(0.003)).calls
     calls = Counter(log.arm)
-    blocks = len(legs_of(log))
-    assert calls[1] == 2 * blocks
+    blocks = len(set(zip(log.window, log.block, strict=True)))
+    assert calls[1] == 2 * 2 * blocks
     assert 4 * 2 * blocks <= calls[0] <= 14 * 2 * blocks
 
 
 def test_arms_of_like_speed_get_legs_of_equally_many_calls_in_every_window() -> None:
-    # Alone, a call of 1.3 ms would get legs of two and one of 1.4 ms legs of one.
-    log = launch(SleepingArm(0.0013), SleepingArm(0.0014), seconds=1.2).calls
+    # Alone, a call of 0.75 ms would get legs of three and one of 0.85 ms legs of two.
+    log = launch(SleepingArm(0.00075), SleepingArm(0.00085), seconds=1.2).calls
     calls = Counter(zip(log.window, log.arm, strict=True))
     assert all(calls[window, 0] == calls[window, 1] for window in set(log.window))
 

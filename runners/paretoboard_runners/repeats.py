@@ -38,7 +38,7 @@ class RepeatableArm(Protocol):
 def measure(arm: RepeatableArm, plan: timing.LaunchPlan) -> tuple[float, ...]:
     """The effects of blocks: ln(time with one input again and again / time with inputs never seen), each.
 
-    As in a window, blocks are ABBA or BAAB by coin, and legs one call or enough for 2 ms.
+    As in a window, blocks are ABBA or BAAB by coin, and legs as long as in a window.
     """
     rng = random.Random(plan.seed)
     [repeated] = arm.unseen(1)
@@ -75,4 +75,4 @@ def _effect(log: timing.CallLog, threads: int) -> float:
     times = columns["cpu_ns" if threads == 1 else "wall_ns"]
     repeated, unseen = times[columns["arm"] == _REPEATED], times[columns["arm"] == _UNSEEN]
     # A clock can stand still during a call that does nothing.
-    return stats.window_effect((unseen + 1, repeated + 1))
+    return stats.window_effect(unseen + 1, repeated + 1)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LEG_NS: Final = 2_000_000  # a leg is one call, or enough calls for 2 ms
+LEG_NS: Final = 2_000_000  # a leg is enough calls for 2 ms, and no fewer than two
+LONG_CALL_NS: Final = 50_000_000  # of which a leg is one: what refilling the caches costs hardly shows in it
 WINDOW_S: Final = 0.25
 WINDOW_BLOCKS: Final = 4
 REALLOCATION_FACTOR: Final = 5.0  # a window lasts at least so many times what re-allocating took
@@ -149,21 +150,23 @@ def _fresh_buffers(arms: Sequence[Arm], rng: random.Random) -> tuple[list[bytear
 
 
 def warm_up(call: Callable[[Any], Any], inputs: Sequence[Any], calls: int) -> int:
-    """Call a few times; how many calls make a leg, from the last of them."""
+    """Call a few times; how many calls make a leg, from the last of them.
+
+    The first call of a leg may find the caches full of the other arm's data; the others count (`stats.compare_calls`).
+    """
     took_ns = LEG_NS
     for number in range(calls):
         start = time.perf_counter_ns()
         call(inputs[number % len(inputs)])
         took_ns = time.perf_counter_ns() - start
-    return max(1, round(LEG_NS / max(took_ns, 1)))
+    return max(1 if took_ns > LONG_CALL_NS else 2, round(LEG_NS / max(took_ns, 1)))
 
 
 def _like_legs(own: Sequence[int]) -> list[int]:
     """Legs of equally many calls for arms of like speed, those of the fastest; `own` for an arm half as fast or less.
 
-    The first call of a leg finds the caches full of the other arm's data, and an effect rests on the faster half of
-    the calls: of two equal programs, the one with two calls to a leg was 12 % faster than the one with one (a memory
-    pass of 1 to 2 ms, where a noisy warm-up decides which; two Zen 4 cores, 2026-11-22).
+    A noisy warm-up may find one call or two to be 2 ms long, and of two equal programs the one with longer legs, and so
+    more calls after one of its own, was 12 % faster (a memory pass of 1 to 2 ms; two Zen 4 cores, 2026-11-22).
     """
     most = max(own)
     return [most if 2 * calls >= most else calls for calls in own]

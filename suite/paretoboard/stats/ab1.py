@@ -47,25 +47,16 @@ class Effect:
         return len(self.by_launch)
 
 
-def window_effect(*alike: tuple[NDArray[Any], NDArray[Any]]) -> float:
+def window_effect(a_times: NDArray[Any], b_times: NDArray[Any]) -> float:
     """ln of (mean of the lower half of b's times) / (the same of a's).
 
     The lower half of an odd number includes the middle one. What disturbs a call only ever lengthens it, so the
     lower half holds the calls that were disturbed least; its mean wastes less than their minimum.
 
-    Args:
-        alike: times of a and of b that were taken under like conditions, once for each condition. Both arms are
-            weighed by how often the condition was met by either (direct standardization), so the arm that met the
-            better one more often gains nothing by it.
-
     Raises: ValueError without times, or where a mean is not above zero.
     """
-    weights = [len(a) + len(b) for a, b in alike]
-    a_time, b_time = (
-        math.fsum(weight * _lower_half_mean(pair[side]) for weight, pair in zip(weights, alike, strict=True))
-        for side in (0, 1)
-    )
-    return math.log(b_time) - math.log(a_time)
+    a, b = _lower_half_mean(a_times), _lower_half_mean(b_times)
+    return math.log(b) - math.log(a)
 
 
 def launch_effect(window_effects: Sequence[float]) -> float:
