@@ -329,13 +329,6 @@ def test_no_cycle_is_collected_while_calls_are_timed() -> None:
         assert process.hear() < 20_000
 
 
-def test_a_process_that_builds_collects_its_garbage() -> None:
-    with child(
-        GARBAGE.replace("apply_after_imports()", "controls.apply_after_imports(profile, cores, seed, timed=False)")
-    ) as process:
-        assert process.hear() < 20_000
-
-
 def test_priority_can_always_be_lowered() -> None:
     with child("tell(0)\nwait()", profile=replace(PROFILE, settings={"priority": 7})) as process:
         process.hear()
@@ -457,8 +450,9 @@ def test_an_operator_that_can_not_repeat_its_bits_is_named_once() -> None:
 
 
 ONNX_RUNTIME = """
-import numpy, onnxruntime
+import numpy, time
 from onnx import TensorProto, helper
+from paretoboard.runtimes import ort
 
 nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
 shape = [256, 256]
@@ -468,31 +462,47 @@ graph = helper.make_graph(
     [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
 )
 model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-threads = controls.runtime_threads(profile, cores)
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads, options.inter_op_num_threads = threads.intra, threads.inter
-options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads.spinning)))
-tell(0)
+options = ort.session_options(len(cores))
+tell(options.inter_op_num_threads)
 wait()
-session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-session.run(None, {name: numpy.ones(shape, numpy.float32) for name in ("x", "w")})
-tell(0)
+session = ort.inference_session(model.SerializeToString(), options)
+feed = {name: numpy.ones(shape, numpy.float32) for name in ("x", "w")}
+for _ in range(5):
+    session.run(None, feed)
+start = time.process_time() - time.thread_time()
+for _ in range(60):
+    session.run(None, feed)
+    time.sleep(0.01)
+tell(time.process_time() - time.thread_time() - start)
 wait()
 """
 
 
 @needs_two_cores
 @pytest.mark.parametrize("cores", [1, 2])
-def test_onnx_runtime_starts_as_many_threads_as_there_are_cores(cores: int) -> None:
+def test_onnx_runtime_starts_as_many_threads_as_there_are_cores_and_they_stay_on_those(cores: int) -> None:
     profile = replace(PROFILE, cores=cores)
     with child(ONNX_RUNTIME, profile=profile) as process:
-        process.hear()
+        assert process.hear() == 1
         before = process.seen.num_threads()
         process.go_on()
         process.hear()
         # The calling thread is one of the pool's.
         assert process.seen.num_threads() - before == cores - 1
         assert outside(process.pid, "cores", profile).held
+
+
+def cpu_time_of_the_pool(waiting: str) -> float:
+    with child(ONNX_RUNTIME, profile=replace(PROFILE, cores=2, settings={"waiting": waiting})) as process:
+        process.hear()
+        process.go_on()
+        return process.hear()
+
+
+@needs_two_cores
+def test_onnx_runtimes_threads_without_work_sleep_when_passive_and_spin_when_active() -> None:
+    # 0.02 and 0.63 s of 0.6 s of idleness, on two busy Zen 4 cores.
+    assert cpu_time_of_the_pool("passive") < 0.5 * cpu_time_of_the_pool("active")
 
 
 def test_hash_seed_and_cublas_workspace_are_in_the_environment_only_where_bits_must_repeat() -> None:
@@ -539,10 +549,15 @@ def test_every_control_says_what_it_is_and_accepts_its_own_default(name: str) ->
     assert 10 < len(control.summary) < 100
     assert control.accepts(control.default()) is None
     assert control.accepts(AS_IS) is None
-    assert control.accepts("?") is not None or name in ("cores", "governor")
+    assert control.accepts("?") is not None or name in ("cores", "threads", "governor")
     assert control.holds(AS_IS, "anything")
-    assert control.child_environment(AS_IS) == {}
     assert control.available() is None or isinstance(control.available(), str)
+
+
+def test_what_is_only_looked_at_sets_no_variable() -> None:
+    looked_at = replace(PROFILE, deterministic=False, settings={"waiting": AS_IS, "allocator": AS_IS})
+    asked, held = controls.session_environment(looked_at, (0,)), controls.session_environment(PROFILE, (0,))
+    assert {"OMP_WAIT_POLICY", "MALLOC_TRIM_THRESHOLD_", "CUBLAS_WORKSPACE_CONFIG"} <= set(held) - set(asked)
 
 
 def test_a_setting_that_no_control_knows_is_named_with_the_nearest() -> None:
@@ -557,7 +572,8 @@ def test_a_setting_that_no_control_knows_is_named_with_the_nearest() -> None:
     [
         ("boost", "fast", "'fast' can't be asked for; one of on, off, as is"),
         ("priority", -40, "'-40' can't be asked for; a whole number from -20 to 19"),
-        ("threads", 0, "'0' can't be asked for; a count above 0"),
+        ("perf_event_rate", 0, "'0' can't be asked for; a rate above 0"),
+        ("threads", 3, "say it with 'cores' of the profile"),
         ("determinism", True, "say it with 'deterministic' of the profile"),
     ],
 )
@@ -639,11 +655,6 @@ def test_cores_are_chosen_free_then_unshared_then_near(
 ) -> None:
     root = topology(tmp_path, isolated=isolated)
     assert controls.choose_cores(replace(PROFILE, cores=count), root=root, allowed=tuple(allowed)) == chosen
-
-
-def test_runtimes_are_told_the_same_as_openmp() -> None:
-    threads = controls.runtime_threads(PROFILE, (0, 1, 2))
-    assert (threads.intra, threads.inter, threads.spinning) == (3, 1, False)
 
 
 def test_asking_for_the_environment_is_quick() -> None:

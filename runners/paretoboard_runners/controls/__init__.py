@@ -8,14 +8,12 @@ from paretoboard_runners.controls.base import AS_IS, Control, NotHeldError, Sett
 from paretoboard_runners.controls.catalogue import CATALOGUE
 from paretoboard_runners.controls.operators import nondeterministic_operators
 from paretoboard_runners.controls.session import (
-    RuntimeThreads,
     apply_after_imports,
     apply_in_process,
     check_required,
     choose_cores,
     memory_environment,
     observe_process,
-    runtime_threads,
     session_environment,
     states,
 )
@@ -25,7 +23,6 @@ __all__ = [
     "CATALOGUE",
     "Control",
     "NotHeldError",
-    "RuntimeThreads",
     "Setting",
     "apply_after_imports",
     "apply_in_process",
@@ -34,7 +31,6 @@ __all__ = [
     "memory_environment",
     "nondeterministic_operators",
     "observe_process",
-    "runtime_threads",
     "session_environment",
     "states",
 ]

@@ -34,19 +34,21 @@ class Setting:
     profile: HardwareProfile
     cores: tuple[int, ...]
     seed: int = 0
-    timed: bool = True  # a process that times calls; False for one that builds
     root: Path = Path("/")  # of /proc/sys and /sys
     open_nvml: nvml.Opener = nvml.opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """One control. Values are words: what is requested, applied and observed compares as text."""
+    """One control. Values are words: what is requested, applied and observed compares as text.
+
+    Everything that is asked to set something is asked for what a profile requests, never for "as is".
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     reach: ClassVar[Reach] = "process"
-    choices: ClassVar[tuple[str, ...] | None] = None  # None: anything that `accepts` accepts
+    choices: ClassVar[tuple[str, ...] | None] = None  # None: whatever `right_instead` lets pass
 
     setting: Setting
 
@@ -56,7 +58,11 @@ class Control:
 
     def accepts(self, requested: str) -> str | None:
         """None if `requested` can be asked for, else what would be right."""
-        if requested == AS_IS or self.choices is None or requested in self.choices:
+        return None if requested == AS_IS else self.right_instead(requested)
+
+    def right_instead(self, requested: str) -> str | None:
+        """None if this control can be brought to `requested`, else what it can be brought to."""
+        if self.choices is None or requested in self.choices:
             return None
         return "one of " + ", ".join((*self.choices, AS_IS))
 
@@ -97,4 +103,8 @@ class Control:
 
     def holds(self, requested: str, observed: str) -> bool:
         """Whether what was observed is what was requested."""
-        return requested in (AS_IS, observed)
+        return requested == AS_IS or self.matches(requested, observed)
+
+    def matches(self, requested: str, observed: str) -> bool:
+        """Whether `observed` says that `requested` is so."""
+        return requested == observed

@@ -44,7 +44,7 @@ CATALOGUE: Final[dict[str, type[Control]]] = {
     )
 }
 # What the profile's own fields say; naming it among the settings as well would give it two values.
-_FIELDS: Final = {"cores": "cores", "determinism": "deterministic"}
+_FIELDS: Final = {"cores": "cores", "threads": "cores", "determinism": "deterministic"}
 
 
 def requested(setting: Setting) -> Iterator[tuple[Control, str]]:

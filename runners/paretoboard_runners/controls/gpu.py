@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from paretoboard_runners import nvml
-from paretoboard_runners.controls.base import AS_IS, UNKNOWN, Control, NotHeldError, Reach
+from paretoboard_runners.controls.base import UNKNOWN, Control, NotHeldError, Reach
 from paretoboard_runners.controls.knobs import FREE, Change, GpuProperty
 
 if TYPE_CHECKING:
@@ -53,8 +53,6 @@ class GpuControl(Control):
 
     @override
     def changes(self, requested: str) -> tuple[Change, ...]:
-        if requested == AS_IS:
-            return ()
         try:
             with self.setting.open_nvml() as library:
                 gpu = nvml.visible_gpu(library)
@@ -84,8 +82,8 @@ class GpuControl(Control):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Clock(GpuControl):
     @override
-    def accepts(self, requested: str) -> str | None:
-        if requested in (AS_IS, "max") or requested.isdecimal():
+    def right_instead(self, requested: str) -> str | None:
+        if requested == "max" or requested.isdecimal():
             return None
         return "a clock in MHz, or 'max' for the highest that the device offers"
 
@@ -107,9 +105,7 @@ class _Clock(GpuControl):
         return requested
 
     @override
-    def holds(self, requested: str, observed: str) -> bool:
-        if requested == AS_IS:
-            return True
+    def matches(self, requested: str, observed: str) -> bool:
         number = observed.split()[0]
         if not number.isdecimal():
             return False
@@ -175,8 +171,8 @@ class PowerLimit(GpuControl):
     knob: ClassVar[GpuProperty | None] = "power_limit"
 
     @override
-    def accepts(self, requested: str) -> str | None:
-        return None if requested == AS_IS or _watts(requested) is not None else "a power in W"
+    def right_instead(self, requested: str) -> str | None:
+        return None if _watts(requested) is not None else "a power in W"
 
     @override
     def look(self, gpu: Gpu, pid: int) -> str | None:
@@ -191,8 +187,8 @@ class PowerLimit(GpuControl):
         return f"{wanted:g}"
 
     @override
-    def holds(self, requested: str, observed: str) -> bool:
-        return requested == AS_IS or _watts(requested) == _watts(observed)
+    def matches(self, requested: str, observed: str) -> bool:
+        return _watts(requested) == _watts(observed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

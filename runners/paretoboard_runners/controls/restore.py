@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from paretoboard import durable
 from paretoboard.errors import StoreError
 from paretoboard_runners import nvml
-from paretoboard_runners.controls.base import NotHeldError, Setting
+from paretoboard_runners.controls.base import AS_IS, NotHeldError, Setting
 from paretoboard_runners.controls.catalogue import requested
 from paretoboard_runners.controls.knobs import Change, write
 
@@ -52,7 +52,7 @@ def plan(setting: Setting) -> tuple[list[Change], list[Outcome]]:
     refused: list[Outcome] = []
     for control, value in requested(setting):
         try:
-            changes += control.changes(value)
+            changes += control.changes(value) if value != AS_IS else ()
         except (NotHeldError, OSError) as error:
             refused.append(Outcome(control=control.name, target="", value=value, error=str(error)))
     return changes, refused
@@ -113,19 +113,6 @@ def pending(state_file: Path) -> tuple[Change, ...]:
         return ()
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{state_file}: not a list of settings to go back to ({error}); delete it to go on") from None
-
-
-@contextmanager
-def held(setting: Setting, state_file: Path) -> Iterator[list[Outcome]]:
-    """Hold the machine to the profile while the block runs, as far as this process may.
-
-    Afterwards everything that is pending is put back, what an earlier `apply` changed included.
-    """
-    changes, refused = plan(setting)
-    try:
-        yield refused + apply(changes, state_file, setting.open_nvml)
-    finally:
-        restore(state_file, setting.open_nvml)
 
 
 def _set(change: Change, value: str, open_nvml: nvml.Opener) -> Outcome:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from paretoboard.spec import HardwareProfile
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeThreads:
-    """What runtimes with thread pools of their own are to be opened with."""
-
-    intra: int  # threads inside one operator
-    inter: int  # operators at the same time
-    spinning: bool  # whether idle threads spin
 
 
 def choose_cores(
@@ -98,23 +88,12 @@ def memory_environment(
     return {name: value for name, value in variables.items() if name not in ALLOCATOR_VARIABLES}
 
 
-def runtime_threads(profile: HardwareProfile, cores: Sequence[int]) -> RuntimeThreads:
-    """The sizes for thread pools that no variable reaches, ONNX Runtime's for one."""
-    setting = Setting(profile=profile, cores=tuple(cores))
-    values = {control.name: value for control, value in requested(setting)}
-    threads = len(cores) if values["threads"] == AS_IS else int(values["threads"])
-    return RuntimeThreads(intra=threads, inter=1, spinning=values["waiting"] != "passive")
-
-
-def apply_in_process(
-    profile: HardwareProfile, cores: Sequence[int], seed: int, *, timed: bool = True
-) -> list[ControlState]:
+def apply_in_process(profile: HardwareProfile, cores: Sequence[int], seed: int) -> list[ControlState]:
     """Hold the calling process to the profile: called first, before heavy imports and in the only thread.
 
-    Args:
-        timed: False in a process that builds, whose garbage is to be collected.
+    A process that builds takes garbage collection back: cycles that nobody collects would fill the memory.
     """
-    setting = Setting(profile=profile, cores=tuple(cores), seed=seed, timed=timed)
+    setting = Setting(profile=profile, cores=tuple(cores), seed=seed)
     return [
         _applied(control, value, _apply_early, lambda control: control.observe(os.getpid()))
         for control, value in requested(setting)
@@ -122,14 +101,12 @@ def apply_in_process(
     ]
 
 
-def apply_after_imports(
-    profile: HardwareProfile, cores: Sequence[int], seed: int, *, timed: bool = True
-) -> list[ControlState]:
+def apply_after_imports(profile: HardwareProfile, cores: Sequence[int], seed: int) -> list[ControlState]:
     """Hold the libraries that are imported by now: seeds, thread pools, deterministic algorithms, precision.
 
     Forked processes call it each, with a seed each. Nothing is imported for it.
     """
-    setting = Setting(profile=profile, cores=tuple(cores), seed=seed, timed=timed)
+    setting = Setting(profile=profile, cores=tuple(cores), seed=seed)
     return [
         _applied(
             control,

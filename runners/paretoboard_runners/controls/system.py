@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from typing_extensions import override
 
-from paretoboard_runners.controls.base import AS_IS, UNKNOWN, Control, NotHeldError, Reach
+from paretoboard_runners.controls.base import UNKNOWN, Control, NotHeldError, Reach
 from paretoboard_runners.controls.knobs import Change, read_file
 from paretoboard_runners.machine import parse_cpus
 
@@ -21,13 +21,9 @@ NO_FREQUENCY: Final = "the kernel has no say over the clock here (no cpufreq): f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineControl(Control):
-    """A control that `apply` in a process can't hold; `doctor --apply` can."""
+    """A control that a process can't apply to itself; `doctor --apply` can."""
 
     reach: ClassVar[Reach] = "machine"
-
-    @override
-    def apply(self, requested: str) -> str | None:
-        return None
 
     @override
     def changes(self, requested: str) -> tuple[Change, ...]:
@@ -145,8 +141,8 @@ class PerfEventRate(MachineControl):
     summary: ClassVar[str] = "samples per second that the kernel's profiler may take at most"
 
     @override
-    def accepts(self, requested: str) -> str | None:
-        return None if requested == AS_IS or (requested.isdecimal() and int(requested) > 0) else "a rate above 0"
+    def right_instead(self, requested: str) -> str | None:
+        return None if (requested.isdecimal() and int(requested) > 0) else "a rate above 0"
 
     @override
     def available(self) -> str | None:
@@ -163,8 +159,8 @@ class PerfEventRate(MachineControl):
         return read_file(files[0]) if files else UNKNOWN
 
     @override
-    def holds(self, requested: str, observed: str) -> bool:
-        return requested == AS_IS or (observed.isdecimal() and int(observed) <= int(requested))
+    def matches(self, requested: str, observed: str) -> bool:
+        return observed.isdecimal() and int(observed) <= int(requested)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
