@@ -113,7 +113,7 @@ def test_plan_shows_the_baseline_first_and_all_as_new_where_there_are_no_results
     assert [(cell["recipe"], cell["status"]) for cell in plan["runs"]] == [("baseline", None), ("int8", None)]
     assert (plan["new"], plan["cached"]) == (2, 0)
     quick = BUDGETS["quick"]
-    assert plan["estimated_timing_s"] == 2 * 2 * quick.count * quick.seconds  # recipes and batches
+    assert plan["estimate"]["timing_s"] == 2 * 2 * quick.count * quick.seconds  # recipes and batches
     assert not (tmp_path / "none").exists()
 
 
@@ -124,7 +124,7 @@ def test_plan_tells_what_was_measured_on_this_machine_and_how_it_ended(tmp_path:
         store.append(tmp_path, builders.run_record(spec=run, provenance=here, status=status))
     plan = printed("plan", VALID, "--results", tmp_path)
     assert [cell["status"] for cell in plan["runs"]] == ["ok", "timeout"]
-    assert (plan["new"], plan["cached"], plan["estimated_timing_s"]) == (0, 2, 0)
+    assert (plan["new"], plan["cached"], plan["estimate"]["total_s"]) == (0, 2, 0)
     text = paretoboard("plan", VALID, "--results", tmp_path).stdout
     assert "cached, timeout" in text
     assert "run --retry" in text

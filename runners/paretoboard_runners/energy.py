@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from paretoboard import runtimes, stats
+from paretoboard import runtimes
 from paretoboard.errors import ParetoboardError
 from paretoboard.metrics import METRICS
 from paretoboard.records import MetricValue
@@ -195,6 +193,8 @@ class EnergyResult:
 
 def measure(job: EnergyJob, _folder: Path, emit: Emitter) -> EnergyResult:
     """Rounds of idleness and steady calls. Raises: NoCounterError."""
+    import numpy as np
+
     session = runtimes.open(job.artifact, threads=job.threads, batches=(job.batch,))
     images = np.load(job.input_file)
     natives = [
@@ -245,6 +245,8 @@ def _round(meter: Meter, busy: Callable[[], int], idle_s: float) -> Round:
 
 
 def _mean(name: str, values: Sequence[float], scope: str) -> MetricValue:
+    from paretoboard import stats
+
     found = stats.mean_interval(values)
     return MetricValue(
         name=name,

@@ -4,7 +4,7 @@ LoadGen decides when each query comes, measures, and says whether a result is va
 Its durations are shortened, and every record says so.
 """
 
-from paretoboard_runners.scenarios.durations import DURATIONS, Durations
+from paretoboard_runners.budgets import DURATIONS, Durations
 from paretoboard_runners.scenarios.job import ScenarioJob, ScenarioResult, measure, require
 
 __all__ = [

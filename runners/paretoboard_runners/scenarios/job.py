@@ -14,8 +14,7 @@ from paretoboard import datasets, runtimes
 from paretoboard.errors import NotApplicableError
 from paretoboard.records import MetricValue
 from paretoboard.spec import DatasetUse, MeasureSpec, Preprocess, Scenario
-from paretoboard_runners.scenarios import durations
-from paretoboard_runners.scenarios.durations import Durations
+from paretoboard_runners.budgets import DURATIONS, LATENCIES, Durations
 from paretoboard_runners.scenarios.loadgen import MULTI_STREAM_SAMPLES, LoadTest, accuracy, performance
 from paretoboard_runners.scenarios.outcome import Outcome, top1
 from paretoboard_runners.scenarios.server import START, serve
@@ -70,7 +69,7 @@ def require(measure: MeasureSpec, find: Callable[[str], object] = importlib.util
         raise NotApplicableError(
             "the scenarios of MLPerf need its LoadGen, which is not installed: pip install 'paretoboard[scenarios]'"
         )
-    longest_s = durations.DURATIONS[measure.budget].most_s / durations.LATENCIES
+    longest_s = DURATIONS[measure.budget].most_s / LATENCIES
     if measure.server_latency_s is not None and measure.server_latency_s > longest_s:
         raise NotApplicableError(
             f"server_latency_s = {measure.server_latency_s:g}: tests of budget '{measure.budget}' are too short to see "

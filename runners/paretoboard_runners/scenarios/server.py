@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from paretoboard_runners import budgets
 from paretoboard_runners.scenarios import durations
 from paretoboard_runners.scenarios.loadgen import LoadTest, performance
 from paretoboard_runners.scenarios.outcome import Outcome
@@ -39,7 +40,7 @@ def serve(test: LoadTest, system: System, folder: Path, progress: Callable[[floa
         progress(min(0.9, 0.2 + 0.05 * tests), f"{load_qps:.4g} queries per second")
         return performance(replace(test, load_qps=load_qps, least_s=least_s), system, folder / f"{tests:02d}")
 
-    search_s = max(test.least_s / durations.SEARCH_DIVISOR, durations.LATENCIES * test.latency_s)
+    search_s = budgets.search_s(test.least_s, test.latency_s)
 
     def holds(load_qps: float) -> bool:
         # Whatever else the machine does only ever lengthens latencies, so a load has to fail twice to be too high.

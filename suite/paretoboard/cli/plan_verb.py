@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from paretoboard.plan import RunSpec
     from paretoboard.records import Status
+    from paretoboard_runners.estimate import Estimate
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -30,9 +32,11 @@ def plan(
 ) -> None:
     """What run would do: cells, cached or new, estimated time."""
     runs = options.chosen_runs(tasks, profile=profile, only=only, seeds=seeds)
-    statuses = _stored(runs, options.results_folder(results))
+    folder = options.results_folder(results)
+    statuses = _stored(runs, folder)
     new = [run for run in runs if run.run_id not in statuses]
-    print(_as_json(runs, statuses, new) if as_json else _as_text(runs, statuses, new))
+    cost = _estimate(runs, new, folder)
+    print(_as_json(runs, statuses, cost) if as_json else _as_text(runs, statuses, cost))
 
 
 def _stored(runs: Sequence[RunSpec], results: Path) -> Mapping[str, Status]:
@@ -49,12 +53,11 @@ def _stored(runs: Sequence[RunSpec], results: Path) -> Mapping[str, Status]:
     return {run_id: known[key].status for run_id, key in keys.items() if key in known}
 
 
-def _timing_s(runs: Sequence[RunSpec]) -> float:
-    """Seconds of timing that the tasks' budgets give to `runs`."""
-    from paretoboard_runners.budgets import BUDGETS
+def _estimate(runs: Sequence[RunSpec], new: Sequence[RunSpec], results: Path) -> Estimate:
+    from paretoboard_runners import machine
+    from paretoboard_runners.estimate import estimate
 
-    launches = ((BUDGETS[run.measure.budget], len(run.measure.batches)) for run in runs)
-    return sum(launch.count * launch.seconds * batches for launch, batches in launches)
+    return estimate(runs, new, results / "artifacts", machine.fingerprints().environment_id)
 
 
 def _state(run: RunSpec, statuses: Mapping[str, Status]) -> str:
@@ -64,21 +67,33 @@ def _state(run: RunSpec, statuses: Mapping[str, Status]) -> str:
     return "cached" if status == "ok" else f"cached, {status}"
 
 
-def _as_text(runs: Sequence[RunSpec], statuses: Mapping[str, Status], new: Sequence[RunSpec]) -> str:
+def _as_text(runs: Sequence[RunSpec], statuses: Mapping[str, Status], cost: Estimate) -> str:
     rows = [("TASK", "PROFILE", "SEED", "RECIPE", "STATE")]
     rows += [(run.task, run.profile.name, str(run.seed), run.recipe.name, _state(run, statuses)) for run in runs]
-    count = f"{len(runs)} runs: {len(new)} new, {len(runs) - len(new)} cached."
-    if new:
-        count += (
-            f"\nEstimated time: {duration(_timing_s(new))} of timing, by the tasks' budgets;"
-            " building, scoring and second looks come on top."
-        )
-    if len(new) < len(runs) and set(statuses.values()) - {"ok"}:
+    cached = sum(run.run_id in statuses for run in runs)
+    count = f"{len(runs)} runs: {len(runs) - cached} new, {cached} cached."
+    if cached < len(runs):
+        count += f"\n{_time(cost)}"
+    if cached and set(statuses.values()) - {"ok"}:
         count += "\nRuns that did not end well stay as they are; run --retry measures them again."
     return f"{options.table(rows)}\n\n{count}"
 
 
-def _as_json(runs: Sequence[RunSpec], statuses: Mapping[str, Status], new: Sequence[RunSpec]) -> str:
+def _time(cost: Estimate) -> str:
+    """The estimate in words, with what it rests on."""
+    guessed = f", {cost.guessed} of them by a rough figure" if cost.guessed else ""
+    parts = {
+        f"building {cost.builds} steps{guessed}": cost.building_s,
+        "timing": cost.timing_s,
+        "scenarios": cost.scenarios_s,
+        "energy": cost.energy_s,
+        "scoring and the rest": cost.rest_s,
+    }
+    told = "; ".join(f"{_span(seconds)} {name}" for name, seconds in parts.items() if seconds)
+    return f"Estimated time: {duration(cost.total_s)} ({told}). Second looks at what stays undecided come on top."
+
+
+def _as_json(runs: Sequence[RunSpec], statuses: Mapping[str, Status], cost: Estimate) -> str:
     cells: list[dict[str, Any]] = [
         {
             "task": run.task,
@@ -91,14 +106,19 @@ def _as_json(runs: Sequence[RunSpec], statuses: Mapping[str, Status], new: Seque
         }
         for run in runs
     ]
-    summary = {"new": len(new), "cached": len(runs) - len(new), "estimated_timing_s": _timing_s(new)}
-    return json.dumps({**summary, "runs": cells}, indent=2)
+    cached = sum(run.run_id in statuses for run in runs)
+    estimate = {"total_s": cost.total_s, **dataclasses.asdict(cost)}
+    return json.dumps({"new": len(runs) - cached, "cached": cached, "estimate": estimate, "runs": cells}, indent=2)
 
 
 def duration(seconds: float) -> str:
     """`about 40 s`, `about 12 min` or `about 2.5 h`."""
+    return f"about {_span(seconds)}"
+
+
+def _span(seconds: float) -> str:
     if seconds < 100:
-        return f"about {seconds:.0f} s"
+        return f"{seconds:.0f} s"
     if seconds < 100 * 60:
-        return f"about {seconds / 60:.0f} min"
-    return f"about {seconds / 3600:.1f} h"
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
