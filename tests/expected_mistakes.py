@@ -172,6 +172,19 @@ EXPECTED: dict[str, list[tuple[str, int, str]]] = {
     "dots_a_thousand_deep.toml": [("dots_a_thousand_deep.toml", 2, "nested more than 24 levels deep")],
     "number_of_5000_digits.toml": [("number_of_5000_digits.toml", 1, "a number of thousands of digits")],
     "number_of_70_bits.toml": [("number_of_70_bits.toml", 1, "version: a whole number of more than 64 bits")],
+    "ablate_is_a_string.toml": [
+        ("ablate_is_a_string.toml", 22, "recipes.int8.ablate: found 'yes' (a string); true or false would be right.")
+    ],
+    "ablate_of_one_technique.toml": [
+        (
+            "ablate_of_one_technique.toml",
+            26,
+            "recipes.int8.ablate: an ablation tells two techniques or more apart, found 1",
+        )
+    ],
+    "ablate_misspelt.toml": [
+        ("ablate_misspelt.toml", 26, "recipes.int8.ablation: no such key. Did you mean 'ablate'?")
+    ],
     "eight_mistakes_at_once.toml": [
         ("eight_mistakes_at_once.toml", 1, "version: found '1'"),
         ("eight_mistakes_at_once.toml", 4, "seed: no such key"),

@@ -57,6 +57,12 @@ class OnnxRuntime(Fake):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToTorch(Fake):
+    takes = ("onnx",)
+    gives = "torch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finetune(Fake):
     takes = ("torch",)
     needs = ("train",)
@@ -66,6 +72,7 @@ class Finetune(Fake):
 FAKES = Registry(
     "technique",
     {
+        "convert.torch": ("fake_techniques:ToTorch", "a module of a graph again"),
         "prune.magnitude": ("fake_techniques:Prune", "zero some weights"),
         "quantize.static": ("fake_techniques:Static", "fewer bits"),
         "run.compile": ("fake_techniques:Compile", "compile it"),

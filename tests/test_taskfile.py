@@ -121,6 +121,54 @@ def test_a_task_may_train_with_every_augmentation_that_training_knows(tmp_path: 
     assert "Did you mean 'flip'?" in message
 
 
+# Ablation
+
+STACK = """
+[recipes.stack]
+ablate = true
+steps = [
+    { technique = "prune.magnitude", sparsity = 0.5 },
+    { technique = "quantize.static", per_channel = true },
+    { technique = "run.onnxruntime" },
+]
+"""
+
+
+def test_an_ablation_becomes_recipes_of_the_task_and_references_of_its_runs(tmp_path: Path) -> None:
+    task = load(written(tmp_path, VALID + STACK))
+    found = {recipe.name: recipe for recipe in task.recipes}
+    assert list(found) == [BASELINE, "int8", "stack:runtime", "stack:first-1", "stack"]
+    assert [reference.name for reference in found["int8"].references] == ["stack:runtime"]
+    # int8 is the stack without pruning, first-1 the stack without quantization and the rung before it as well.
+    assert [reference.name for reference in found["stack"].references] == ["stack:runtime", "stack:first-1", "int8"]
+    assert found["stack:first-1"].steps == (found["stack"].steps[0], found["stack"].steps[2])
+    assert len({run.run_id for run in plan.expand([task])}) == 5
+
+
+def test_asking_for_an_ablation_or_not_changes_no_other_recipe_s_id(tmp_path: Path) -> None:
+    def ids(text: str) -> dict[str, str]:
+        return {run.recipe.name: run.run_id for run in plan.expand([load(written(tmp_path, text))])}
+
+    without, with_it = ids(VALID + STACK.replace("true", "false")), ids(VALID + STACK)
+    assert without.keys() < with_it.keys()
+    assert {name for name in without if without[name] != with_it[name]} == {"stack"}
+
+
+def test_a_combination_that_leaves_steps_without_what_they_take_is_kept_out_with_the_reason(tmp_path: Path) -> None:
+    steps = '{ technique = "convert.torch" }, { technique = "prune.magnitude", sparsity = 0.5 }'
+    text = STACK.replace('    { technique = "prune.magnitude", sparsity = 0.5 },\n', "").replace(
+        "per_channel = true },", "per_channel = true }," + steps + ","
+    )
+    task = load(written(tmp_path, VALID + text))
+    [stack] = [recipe for recipe in task.recipes if recipe.name == "stack"]
+    assert stack.ablation is not None
+    reasons = {part.name: part.reason for part in stack.ablation.left_out if part.reason}
+    [(name, reason)] = reasons.items()
+    assert name == "quantize.static + prune.magnitude + run.onnxruntime"
+    assert reason.startswith("prune.magnitude works on a torch model, but step 1 (quantize.static) left an ONNX graph")
+    assert name not in {recipe.name for recipe in task.recipes}
+
+
 # Extending
 
 

@@ -54,7 +54,8 @@ class RunSpec:
     @cached_property
     def run_id(self) -> str:
         """64 hex digits over everything that decides the outcome."""
-        return digest({"protocol": PROTOCOL, "metrics": METRICS_VERSION, **self.content()})
+        content = {**self.content(), "recipe": _deciding(self.recipe)}
+        return digest({"protocol": PROTOCOL, "metrics": METRICS_VERSION, **content})
 
     @cached_property
     def board_id(self) -> str:
@@ -86,7 +87,7 @@ class RunSpec:
         return self.recipe.name == BASELINE
 
     def content(self) -> dict[str, Any]:
-        """What decides the outcome, as plain values."""
+        """What decides the outcome, as plain values; of references and their ablation also the names."""
         return {
             "task": self.task,
             "task_version": self.task_version,
@@ -96,7 +97,7 @@ class RunSpec:
             "preprocess": plain(self.preprocess),
             "quality": self.quality.metric,
             "measure": plain(self.measure),
-            "recipe": plain(self.recipe),
+            "recipe": _recipe_content(self.recipe),
             "profile": {key: value for key, value in plain(self.profile).items() if key != "title"},
             "seed": self.seed,
         }
@@ -163,6 +164,24 @@ def _cell(task: TaskSpec, recipe: Recipe, profile: HardwareProfile, seed: int) -
         profile=profile,
         seed=seed,
     )
+
+
+def _recipe_content(recipe: Recipe) -> dict[str, Any]:
+    # As with the teacher: nothing is said of references and an ablation where there are none.
+    content: dict[str, Any] = {"name": recipe.name, "steps": plain(recipe.steps)}
+    if recipe.references:
+        content["references"] = [{"name": found.name, "steps": plain(found.steps)} for found in recipe.references]
+    if recipe.ablation:
+        content["ablation"] = plain(recipe.ablation)
+    return content
+
+
+def _deciding(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe decides the outcome: references by what is in them, whatever they are called elsewhere."""
+    content: dict[str, Any] = {"name": recipe.name, "steps": plain(recipe.steps)}
+    if recipe.references:
+        content["references"] = sorted(digest(plain(found.steps)) for found in recipe.references)
+    return content
 
 
 def _dataset_content(dataset: DatasetUse, *, evaluated: bool) -> dict[str, Any]:

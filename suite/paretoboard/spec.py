@@ -87,11 +87,30 @@ class TechniqueUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A recipe without some of its techniques, as an ablation asks for it."""
+
+    name: str
+    steps: tuple[TechniqueUse, ...]
+    reason: str = ""  # why there can be no such recipe, "" where there can
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablation:
+    """The recipes that show what the techniques of one recipe contribute."""
+
+    ladder: tuple[Variant, ...]  # its runtime alone, then with more and more of its techniques; the last is the recipe
+    left_out: tuple[Variant, ...] = ()  # the recipe without one technique each, in the order of the techniques
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A named, ordered list of techniques; the baseline has none."""
 
     name: str
     steps: tuple[TechniqueUse, ...] = ()
+    references: tuple[Recipe, ...] = ()  # what it is timed against besides the baseline; they have none of their own
+    ablation: Ablation | None = None  # None where there is nothing to tell apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

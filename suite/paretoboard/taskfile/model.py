@@ -140,6 +140,9 @@ class RecipeTable(Table):
     """A named, ordered list of techniques."""
 
     steps: Annotated[list[StepTable], MinLen(1)]
+    ablate: bool = Field(
+        default=False, description="also measure it with its techniques added one by one, and with each left out"
+    )
 
 
 class TaskFile(Table):

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from pydantic import ValidationError, create_model
 
+from paretoboard import ablation
 from paretoboard.errors import InputError, UnknownNameError
 from paretoboard.spec import BASELINE, Recipe, TechniqueUse
 from paretoboard.taskfile.model import RECIPE_PATTERN
+from paretoboard.taskfile.order import is_runtime, wrong_order
 from paretoboard.tomlfile.checking import Table, explain, value_at
 
 if TYPE_CHECKING:
@@ -28,18 +30,23 @@ _MISSING: Final = {
     "calibration": "needs calibration images; name some as 'calibration' under [dataset]",
     "teacher": "needs a teacher; name its network and weights under [teacher]",
 }
+_TOO_FEW: Final = (
+    "an ablation tells two techniques or more apart, found {} beside the runtime;"
+    " against its runtime alone every recipe is timed anyway"
+)
 _BOUNDS: Final = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 
 
 def read_recipes(
     document: Document, techniques: Registry, available: Mapping[str, bool]
 ) -> tuple[tuple[Recipe, ...], list[Problem]]:
-    """The baseline and the recipes of a task file, and everything that is wrong with their names and steps.
+    """The baseline, the recipes of a task file and those that its ablations add, and all that is wrong with them.
 
     Args:
         available: for each of techniques.Need, whether the task has it.
     """
     recipes, problems = [Recipe(name=BASELINE)], []
+    ablated = set()
     tables = document.values.get("recipes")
     for name, table in tables.items() if isinstance(tables, dict) else ():
         path = ("recipes", name)
@@ -54,9 +61,27 @@ def read_recipes(
         if not isinstance(rows, list):
             continue
         reader = _StepReader(document, (*path, "steps"), techniques, available)
-        recipes.append(Recipe(name=name, steps=reader.read(rows)))
+        recipe = Recipe(name=name, steps=reader.read(rows))
+        recipes.append(recipe)
         problems += reader.problems
-    return tuple(recipes), problems
+        if value_at(table, ("ablate",)) is True and not reader.problems:
+            ablated.add(name)
+            count = len(ablation.techniques(recipe.steps, _rules(techniques)))
+            if count < ablation.LEAST_TECHNIQUES:
+                problems.append(document.problem((*path, "ablate"), _TOO_FEW.format(count or "no")))
+    if problems:
+        return tuple(recipes), problems
+    return ablation.complete(recipes, ablated=ablated, rules=_rules(techniques)), []
+
+
+def _rules(techniques: Registry) -> ablation.Rules:
+    """What is known of steps here, for their ablation."""
+
+    def refusal(steps: tuple[TechniqueUse, ...]) -> str:
+        wrong = wrong_order([(step.name, techniques.load(step.name)) for step in steps], techniques)
+        return "; ".join(f"{steps[index].name} {message}" for index, message in wrong)
+
+    return ablation.Rules(is_runtime=lambda step: is_runtime(step.name, techniques.load(step.name)), refusal=refusal)
 
 
 def parameters_schema(technique: Any) -> dict[str, Any]:
@@ -96,7 +121,7 @@ def _parameters(technique: Any) -> type[Table]:
 
 
 class _StepReader:
-    """Goes through one recipe's steps, following what becomes of the model."""
+    """Goes through one recipe's steps."""
 
     def __init__(self, document: Document, at: KeyPath, techniques: Registry, available: Mapping[str, bool]) -> None:
         self.document = document
@@ -104,24 +129,20 @@ class _StepReader:
         self.techniques = techniques
         self.available = available
         self.problems: list[Problem] = []
-        self.form = "torch"
-        self.onnx_since = ""  # the step that made an ONNX graph of the model
-        self.runtime_from = ""  # the step that chose the runtime
 
     def read(self, rows: list[Any]) -> tuple[TechniqueUse, ...]:
         steps = []
-        known_all = True
+        followed: list[tuple[str, Any]] = []  # up to the first that is not known
         for index, row in enumerate(rows):
             name = value_at(row, ("technique",))
             technique = self.technique(name, index) if isinstance(name, str) else None
             if technique is None:
-                known_all = False
                 continue
             steps.append(self.use(name, technique, index, row))
-            if known_all:
-                self.follow(technique, f"step {index + 1} ({name})", index)
-        if known_all and rows and self.form == "onnx" and not self.runtime_from:
-            self.complain((*self.at, len(rows) - 1), self.runtime_missing())
+            if len(followed) == index:
+                followed.append((name, technique))
+        for index, message in wrong_order(followed, self.techniques, whole=len(followed) == len(rows)):
+            self.complain((*self.at, index), message)
         return tuple(step for step in steps if step is not None)
 
     def technique(self, name: str, index: int) -> Any:
@@ -154,32 +175,6 @@ class _StepReader:
             if not self.available.get(need, False):
                 self.complain((*self.at, index), _MISSING[need])
         return TechniqueUse(name=name, version=technique.version, parameters=parameters)
-
-    def follow(self, technique: Any, step: str, index: int) -> None:
-        place = (*self.at, index)
-        if self.runtime_from and technique.runtime is not None:
-            self.complain(place, f"chooses a runtime, but {self.runtime_from} did so already; leave one of them out")
-        elif self.runtime_from:
-            # One order only, so that the same thing is not measured twice under two ids.
-            self.complain(place, f"comes after {self.runtime_from}, which chooses the runtime; that comes last")
-        elif self.form not in technique.takes and self.form == "onnx":
-            message = f"works on a torch model, but {self.onnx_since} left an ONNX graph; put it before that step"
-            self.complain(place, message)
-        if self.form not in technique.takes and "onnx" in technique.takes:
-            self.form, self.onnx_since = "onnx", step
-        if technique.gives is not None and technique.gives != self.form:
-            self.form, self.onnx_since = technique.gives, step
-        if technique.runtime is not None:
-            self.runtime_from = step
-
-    def runtime_missing(self) -> str:
-        runtimes = []
-        for name in self.techniques:
-            if name.startswith("run."):
-                technique = self.techniques.load(name)
-                if technique.runtime is not None and "onnx" in technique.takes:
-                    runtimes.append(f'{{ technique = "{name}" }}')
-        return f"{self.onnx_since} leaves an ONNX graph, which torch can't run; end with {' or '.join(runtimes)}"
 
     def complain(self, path: KeyPath, message: str) -> None:
         self.problems.append(self.document.problem(path, message))
