@@ -51,7 +51,7 @@ def calibrate(
     planted: list[Comparison] = []
     loads: list[float] = []
     with Worker(profile, cores=cores, environment=controls.session_environment(profile, cores)) as worker:
-        controls.check_required(profile, worker.controls)
+        controls.check_required(profile, worker.controls())
         for number, kernel in enumerate(islice(cycle(KERNELS), comparisons)):
             for extra, found in ((0.0, identical), (PLANTED, planted)):
                 share = (2 * number + (extra > 0)) / (2 * comparisons)

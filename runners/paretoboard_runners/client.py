@@ -78,6 +78,7 @@ class Worker:
         seed: int = 0,
     ) -> None:
         self.cores = cores
+        self._profile = profile
         self._token = secrets.token_hex(8)
         self._scratch = tempfile.TemporaryDirectory(prefix="paretoboard-", ignore_cleanup_errors=True)
         self._buffer = b""
@@ -98,9 +99,7 @@ class Worker:
         try:
             self._send({"profile": json.loads(jobs.to_json(profile)), "cores": cores, "seed": seed})
             answer = self._receive(time.monotonic() + _START_TIMEOUT_S)["controls"]
-            seen_inside = [ControlState(**state) for state in answer]
-            seen_outside = controls.observe_process(self.pid, profile, cores)
-            self.controls = tuple(controls.states(seen_inside, seen_outside))
+            self._seen_inside = tuple(ControlState(**state) for state in answer)
         except BaseException:
             self.close()
             raise
@@ -109,6 +108,16 @@ class Worker:
     def pid(self) -> int:
         """Process id of the worker."""
         return self._process.pid
+
+    def controls(self) -> tuple[ControlState, ...]:
+        """Each control as it is now: as the worker saw it from inside when it began, and from outside at this moment.
+
+        Raises: WorkerLostError when the worker is gone.
+        """
+        if select.select([self._descriptor], [], [], 0)[0]:
+            raise WorkerLostError("the worker ended")
+        seen_outside = controls.observe_process(self.pid, self._profile, self.cores)
+        return tuple(controls.states(self._seen_inside, seen_outside))
 
     def __enter__(self) -> Worker:
         return self

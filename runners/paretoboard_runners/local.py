@@ -60,19 +60,9 @@ class LocalRunner:
         draft = Draft(run=run, provenance=self._provenance, started_at=datetime.now(UTC), start=time.monotonic())
         for attempt in range(1, _TRIES + 1):
             try:
-                held = self._hold(run.profile)
-                draft.controls = held.worker.controls
-                controls.check_required(run.profile, draft.controls)
-                Measurement(
-                    held=held,
-                    data_root=self._data_root,
-                    artifacts=self._artifacts,
-                    noise_floor=self._noise_floor(run.profile.name),
-                    run=run,
-                    draft=draft,
-                    watch=watch,
-                ).take()
-                return draft.record("ok", "")
+                self._take(run, draft, watch)
+                lost = controls.not_held(run.profile, draft.controls)
+                return draft.record("unstable", f"not held until the end: {lost}") if lost else draft.record("ok", "")
             except JobFailedError as error:
                 _raise_data_error(error)
                 # A kill from outside says nothing about the run, unless it happens again.
@@ -97,6 +87,22 @@ class LocalRunner:
             self._held.worker.close()
             self._held = None
         os.sched_setaffinity(0, self._own_cores)
+
+    def _take(self, run: RunSpec, draft: Draft, watch: Watch) -> None:
+        """All phases of a run, with a look at the controls before and after."""
+        held = self._hold(run.profile)
+        draft.controls = held.worker.controls()
+        controls.check_required(run.profile, draft.controls)
+        Measurement(
+            held=held,
+            data_root=self._data_root,
+            artifacts=self._artifacts,
+            noise_floor=self._noise_floor(run.profile.name),
+            run=run,
+            draft=draft,
+            watch=watch,
+        ).take()
+        draft.controls = tuple(controls.states(draft.controls, held.worker.controls()))
 
     def _hold(self, profile: HardwareProfile) -> Held:
         if profile.device != "cpu":

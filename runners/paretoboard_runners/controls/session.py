@@ -143,6 +143,13 @@ def states(*views: Iterable[ControlState]) -> list[ControlState]:
 
 def check_required(profile: HardwareProfile, found: Iterable[ControlState]) -> None:
     """Raise RefusedError that names each control the profile requires and that is not held."""
+    missing = not_held(profile, found)
+    if missing:
+        raise RefusedError(f"profile {profile.name} requires what is not held here: {missing}")
+
+
+def not_held(profile: HardwareProfile, found: Iterable[ControlState]) -> str:
+    """The controls that the profile requires and that are not held, each with what was found; "" where all are."""
     seen = {state.name: state for state in found}
     missing = []
     for name in profile.require:
@@ -152,8 +159,7 @@ def check_required(profile: HardwareProfile, found: Iterable[ControlState]) -> N
         elif not state.held:
             why = f"; {state.applied}" if state.applied.startswith("not ") else ""
             missing.append(f"{name} (asked for {state.requested}, found {state.observed or UNKNOWN}{why})")
-    if missing:
-        raise RefusedError(f"profile {profile.name} requires what is not held here: " + ", ".join(missing))
+    return ", ".join(missing)
 
 
 def _apply_early(control: Control, value: str) -> str | None:
