@@ -23,15 +23,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from builders import diagnosis
 from paretoboard import store
 from paretoboard.errors import StoreError
 from paretoboard.records import (
     STATUSES,
     ArtifactInfo,
+    Bandwidth,
     Calls,
     Comparison,
     ControlState,
+    Diagnosis,
     MetricValue,
+    OperatorCost,
+    Peak,
     Predictions,
     Provenance,
     RunRecord,
@@ -159,6 +164,34 @@ def several(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ..
     return st.lists(strategy, max_size=2).map(tuple)
 
 
+any_diagnosis = st.builds(
+    Diagnosis,
+    batch=small,
+    source=text,
+    call_s=number,
+    operator_s=number,
+    operators=several(
+        st.builds(
+            OperatorCost,
+            type=text,
+            kind=text,
+            dtype=text,
+            calls=small,
+            share=number,
+            macs=st.integers(0, 2**62),
+            bytes=st.integers(0, 2**62),
+            attainable_s=maybe,
+        )
+    ),
+    attainable_s=maybe,
+    peaks=several(st.builds(Peak, dtype=text, macs_per_s=number)),
+    bandwidths=several(st.builds(Bandwidth, working_set_bytes=st.integers(0, 2**62), bytes_per_s=number)),
+    int8_exact=st.none() | st.booleans(),
+    instruction_sets=several(text),
+    fallbacks=several(text),
+    sentence=text,
+)
+
 any_record = st.builds(
     RunRecord,
     run_id=identifier,
@@ -237,6 +270,7 @@ any_record = st.builds(
     ),
     calls=st.none() | calls_of(),
     predictions=st.none() | predictions_of(),
+    diagnosis=st.none() | any_diagnosis,
     notes=several(text),
     log_tail=text,
 )
@@ -634,8 +668,24 @@ def test_an_older_table_passes_through_every_migration_on_its_way() -> None:
     assert sorted(schema.MIGRATIONS) == list(range(1, schema.VERSION))
 
 
+def as_version_2(table: pa.Table) -> pa.Table:
+    """A record's table as version 2 wrote it: nobody said where the time goes."""
+    return table.drop_columns(["diagnosis"])
+
+
+def test_a_record_of_version_2_is_read_without_a_diagnosis_and_without_raw_calls_unless_asked(tmp_path: Path) -> None:
+    record = a_record(calls=some_calls(300), diagnosis=diagnosis())
+    path = store.append(tmp_path, record)
+    rewritten(path, as_version_2(pq.read_table(path)), **{schema.VERSION_KEY.decode(): "2"})
+    assert_same(store.read_one(path), dataclasses.replace(record, diagnosis=None))
+    (light,) = store.read(tmp_path).records
+    assert light.calls is None
+    assert store.table(tmp_path, ["diagnosis.sentence"]).to_pylist() == [{"diagnosis.sentence": None}]
+
+
 def as_version_1(table: pa.Table) -> pa.Table:
-    """A record's table as version 1 wrote it: no call said whom the recipe was timed with."""
+    """A record's table as version 1 wrote it: no call said whom the recipe was timed with, and nobody said why."""
+    table = as_version_2(table)
     calls = table.column("calls").combine_chunks()
     kept = [field for field in calls.type if field.name != "reference"]
     arrays = [calls.field(field.name) for field in kept]

@@ -111,6 +111,69 @@ class ArtifactInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorCost:
+    """All operators of one type, in one forward pass."""
+
+    type: str  # as the runtime names it
+    kind: str  # what it is in any runtime: a runtimes.profiling.Kind
+    dtype: str  # that it computes in
+    calls: int
+    share: float  # of the time that all operators take together
+    macs: int
+    bytes: int  # weights and activations read and activations written, each once
+    attainable_s: float | None  # at the roofline of the machine; None without one for the dtype
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The fastest arithmetic seen on a machine in one data type."""
+
+    dtype: str
+    macs_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bandwidth:
+    """The fastest reading and writing seen on a machine, of data of one size."""
+
+    working_set_bytes: int
+    bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roofline:
+    """What a machine reaches under a profile, measured with as many threads as the profile has cores."""
+
+    profile: str
+    hardware_id: str
+    environment_id: str
+    measured_at: datetime  # UTC
+    threads: int
+    peaks: tuple[Peak, ...]
+    bandwidths: tuple[Bandwidth, ...]  # the smallest working set first
+    int8_exact: bool  # whether products of extreme INT8 values are right, or saturate on the way
+    elapsed_s: float  # that measuring took
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Where the time of a call goes, beside what the machine could reach."""
+
+    batch: int
+    source: str  # who took the times of operators
+    call_s: float  # of a call that nobody watches, in the process that was profiled
+    operator_s: float  # of that, inside operators, as the profiler says
+    operators: tuple[OperatorCost, ...]  # the longest first
+    attainable_s: float | None  # of all operators, one after the other; None where one has none
+    peaks: tuple[Peak, ...]
+    bandwidths: tuple[Bandwidth, ...]
+    int8_exact: bool | None  # of the machine; None where it was not measured
+    instruction_sets: tuple[str, ...]  # for arithmetic of fewer than 32 bits, that the machine has
+    fallbacks: tuple[str, ...]  # convolutions and matrix products that a quantized model leaves in float
+    sentence: str  # why it is as fast as it is, in plain words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Where and with what a record was made."""
 
@@ -150,6 +213,7 @@ class RunRecord:
     windows: tuple[WindowState, ...] = ()
     calls: Calls | None = None
     predictions: Predictions | None = None
+    diagnosis: Diagnosis | None = None
     notes: tuple[str, ...] = ()  # in plain words, for the page
     log_tail: str = ""
 

@@ -14,10 +14,14 @@ from paretoboard.errors import StoreError
 from paretoboard.records import (
     STATUSES,
     ArtifactInfo,
+    Bandwidth,
     Calls,
     Comparison,
     ControlState,
+    Diagnosis,
     MetricValue,
+    OperatorCost,
+    Peak,
     Predictions,
     Provenance,
     RunRecord,
@@ -36,11 +40,9 @@ _ROWS: Final[Mapping[str, type[Any]]] = {
     "windows": WindowState,
 }
 _PROVENANCE: Final = tuple(field.name for field in dataclasses.fields(Provenance))
-_PLAIN: Final = tuple(
-    name
-    for name in SCHEMA.names
-    if name not in {*_JSON, *_ROWS, *_PROVENANCE, "started_at", "artifact", "calls", "predictions", "notes"}
-)
+_OTHERS: Final = ("started_at", "artifact", "calls", "predictions", "diagnosis", "notes")
+_PLAIN: Final = tuple(name for name in SCHEMA.names if name not in {*_JSON, *_ROWS, *_PROVENANCE, *_OTHERS})
+_DIAGNOSIS_ROWS: Final[Mapping[str, type[Any]]] = {"operators": OperatorCost, "peaks": Peak, "bandwidths": Bandwidth}
 
 
 def encode(record: RunRecord) -> pa.Table:
@@ -86,6 +88,7 @@ def _values(record: RunRecord) -> dict[str, Any]:
         values[name] = _Unencoded(values[name])
     values["started_at"] = record.started_at.astimezone(UTC)
     values["artifact"] = None if record.artifact is None else _fields(record.artifact)
+    values["diagnosis"] = None if record.diagnosis is None else dataclasses.asdict(record.diagnosis)
     values["notes"] = list(record.notes)
     return values
 
@@ -103,7 +106,7 @@ def _mended(value: Any) -> Any:
     # The last words of a crashed process may be no valid Unicode; they must not cost the record.
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_mended(item) for item in value]
     if isinstance(value, dict):
         return {key: _mended(item) for key, item in value.items()}
@@ -169,10 +172,19 @@ def _record(row: dict[str, Any], table: pa.Table, index: int) -> RunRecord:
             commit=row["commit"],
         ),
         artifact=None if row["artifact"] is None else ArtifactInfo(**row["artifact"]),
+        diagnosis=_decode_diagnosis(row["diagnosis"]),
         notes=tuple(row["notes"]),
         calls=_decode_calls(_cell(table, "calls", index)),
         predictions=_decode_predictions(_cell(table, "predictions", index)),
     )
+
+
+def _decode_diagnosis(row: dict[str, Any] | None) -> Diagnosis | None:
+    if row is None:
+        return None
+    rows = {name: tuple(kind(**each) for each in row[name]) for name, kind in _DIAGNOSIS_ROWS.items()}
+    lists = {name: tuple(row[name]) for name in ("instruction_sets", "fallbacks")}
+    return Diagnosis(**{**row, **rows, **lists})
 
 
 def _cell(table: pa.Table, name: str, index: int) -> Any:

@@ -139,7 +139,7 @@ def _load(path: Path, columns: Sequence[str]) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"damaged: {error}") from error
     check_columns(whole.schema)
-    return whole
+    return whole.select(list(dict.fromkeys(name.partition(".")[0] for name in columns)))
 
 
 def _picked(table: pa.Table, columns: Sequence[str]) -> pa.Table:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # Raise when a column is added, dropped or changes meaning, and give MIGRATIONS the step to the new version.
-VERSION: Final = 2
+VERSION: Final = 3
 VERSION_KEY: Final = b"paretoboard.schema"
 
 CALLS: Final = pa.struct(
@@ -87,6 +87,36 @@ _WINDOW: Final = pa.struct(
         ("temperature_c", pa.float64()),
     ]
 )
+_PEAK: Final = pa.struct([("dtype", pa.string()), ("macs_per_s", pa.float64())])
+_BANDWIDTH: Final = pa.struct([("working_set_bytes", pa.int64()), ("bytes_per_s", pa.float64())])
+_OPERATOR: Final = pa.struct(
+    [
+        ("type", pa.string()),
+        ("kind", pa.string()),
+        ("dtype", pa.string()),
+        ("calls", pa.int32()),
+        ("share", pa.float64()),
+        ("macs", pa.int64()),
+        ("bytes", pa.int64()),
+        ("attainable_s", pa.float64()),
+    ]
+)
+DIAGNOSIS: Final = pa.struct(
+    [
+        ("batch", pa.int32()),
+        ("source", pa.string()),
+        ("call_s", pa.float64()),
+        ("operator_s", pa.float64()),
+        ("operators", pa.list_(_OPERATOR)),
+        ("attainable_s", pa.float64()),
+        ("peaks", pa.list_(_PEAK)),
+        ("bandwidths", pa.list_(_BANDWIDTH)),
+        ("int8_exact", pa.bool_()),
+        ("instruction_sets", pa.list_(pa.string())),
+        ("fallbacks", pa.list_(pa.string())),
+        ("sentence", pa.string()),
+    ]
+)
 _JSON: Final = pa.string()  # canonical JSON: open-ended content that no query should have to rely on
 
 SCHEMA: Final = pa.schema(
@@ -120,6 +150,7 @@ SCHEMA: Final = pa.schema(
         ("windows", pa.list_(_WINDOW)),
         ("calls", CALLS),
         ("predictions", PREDICTIONS),
+        ("diagnosis", DIAGNOSIS),
         ("notes", pa.list_(pa.string())),
         ("log_tail", pa.string()),
     ],
@@ -139,8 +170,17 @@ def _with_reference(table: pa.Table) -> pa.Table:
     return table.set_column(table.schema.get_field_index("calls"), "calls", column)
 
 
+def _with_diagnosis(table: pa.Table) -> pa.Table:
+    """2 -> 3: where the time goes; until then nobody looked."""
+    nothing = pa.nulls(table.num_rows, DIAGNOSIS)
+    return table.add_column(SCHEMA.get_field_index("diagnosis"), "diagnosis", nothing)
+
+
 # Version of a file -> what turns its whole table into one of the next version.
-MIGRATIONS: Final[Mapping[int, Callable[[pa.Table], pa.Table]]] = {1: _with_reference}
+MIGRATIONS: Final[Mapping[int, Callable[[pa.Table], pa.Table]]] = {
+    1: _with_reference,
+    2: _with_diagnosis,
+}
 
 
 def version_of(metadata: Mapping[bytes, bytes] | None, *, newest: int = VERSION) -> int:
