@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import nn
 
 from paretoboard import models, taskfile
-from paretoboard.artifact import Candidate
+from paretoboard.artifact import Candidate, load, save
 from paretoboard.errors import InputError, NotApplicableError, TaskFileError
 from paretoboard.plan import expand
 from paretoboard.spec import ModelUse, Recipe, TechniqueUse, TrainSettings
@@ -21,7 +22,16 @@ from paretoboard.techniques import Workbench
 from paretoboard.techniques.distill import AttentionTransfer, DecoupledDistillation, Distillation, LogitsDistillation
 from paretoboard.techniques.prune import MagnitudePruning, StructuredPruning
 from paretoboard.training import Batch, CrossEntropy, train
-from paretoboard.training.distillation import attention, attention_gap, decoupled, precomputed, soft_targets
+from paretoboard.training.distillation import (
+    Teaching,
+    asked_once,
+    attention,
+    attention_gap,
+    decoupled,
+    in_bfloat16,
+    soft_targets,
+)
+from paretoboard.training.feed import Feed
 from paretoboard_runners.build import build
 from paretoboard_runners.jobs import BuildJob
 from small_models import PREPROCESS, candidate, fingerprint, images, module, workbench
@@ -38,6 +48,16 @@ def softened(row: torch.Tensor, temperature: float) -> list[float]:
 
 def divergence(said: list[float], guessed: list[float]) -> float:
     return sum(p * math.log(p / q) for p, q in zip(said, guessed, strict=True))
+
+
+def a_batch(inputs: torch.Tensor, *labels: int) -> Batch:
+    count = len(labels)
+    return Batch(
+        images=inputs,
+        labels=torch.tensor(labels),
+        indices=torch.arange(count),
+        variants=torch.zeros(count, dtype=torch.int64),
+    )
 
 
 def apply(made: Distillation, scratch: Path, start: Candidate | None = None, **bench: Any) -> nn.Module:
@@ -85,7 +105,7 @@ def test_attention_is_the_sum_of_squares_over_channels_at_length_one() -> None:
 
 
 def test_a_lesson_weighs_teacher_and_labels(tmp_path: Path) -> None:
-    batch = Batch(images=torch.zeros(2, 3, 32, 32), labels=torch.tensor([1, 2]), indices=torch.tensor([0, 1]))
+    batch = a_batch(torch.zeros(2, 3, 32, 32), 1, 2)
     made = LogitsDistillation(epochs=1, temperature=2.0, alpha=0.25)
     with made.lesson(module(), module(), 0.0) as lesson:
         lesson.teaching = lambda asked: (TEACHER,)
@@ -96,11 +116,7 @@ def test_a_lesson_weighs_teacher_and_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_student_that_is_its_own_teacher_has_only_the_labels_to_learn(kind: type[Distillation]) -> None:
-    network, batch = (
-        module(),
-        Batch(images=torch.rand(4, 3, 32, 32), labels=torch.tensor([1, 2, 3, 4]), indices=torch.arange(4)),
-    )
-    teacher = module()
+    network, teacher, batch = module(), module(), a_batch(torch.rand(4, 3, 32, 32), 1, 2, 3, 4)
     with torch.no_grad(), kind(epochs=1).lesson(network, teacher, 0.1) as lesson:
         logits = network(batch.images)
         found = lesson(logits, batch)
@@ -110,15 +126,23 @@ def test_a_student_that_is_its_own_teacher_has_only_the_labels_to_learn(kind: ty
     assert not any(layer._forward_hooks for layer in (*network.modules(), *teacher.modules()))
 
 
-def test_the_teacher_is_asked_once_about_each_image_without_augmentation(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("augment", "epochs", "expected"),
+    [
+        ((), 3, 64 + 2),  # one image to see how many classes it knows, one to see what it says
+        (("flip",), 3, 2 * 64 + 2),
+        (("flip",), 1, 64 + 1),  # each image as one of its two variants
+        (("crop", "flip"), 3, 3 * 64 + 1),
+    ],
+)
+def test_the_teacher_is_asked_about_no_more_images_than_needed(
+    augment: tuple[str, ...], epochs: int, expected: int, tmp_path: Path
+) -> None:
     asked: list[int] = []
     teacher = module(seed=9)
     teacher.register_forward_hook(lambda layer, given, out: asked.append(len(given[0])))
-    apply(LogitsDistillation(epochs=3), tmp_path / "plain", teacher=lambda: teacher)
-    assert sum(asked) == 64 + 1  # the one to see how many classes it knows
-    asked.clear()
-    apply(LogitsDistillation(epochs=3, augment=("flip",)), tmp_path / "flipped", teacher=lambda: teacher)
-    assert sum(asked) == 3 * 64 + 1
+    apply(LogitsDistillation(epochs=epochs, augment=augment), tmp_path, teacher=lambda: teacher)
+    assert sum(asked) == expected
 
 
 def test_the_teacher_computes_in_the_precision_of_the_training(tmp_path: Path) -> None:
@@ -132,18 +156,63 @@ def test_the_teacher_computes_in_the_precision_of_the_training(tmp_path: Path) -
     assert torch.bfloat16 in dtypes["bfloat16"]
 
 
-def test_what_was_precomputed_is_what_the_teacher_says() -> None:
-    data = images(150)
-    said = precomputed(lambda batch: (batch.images.mean((1, 2, 3)), batch.labels), data, PREPROCESS)
-    indices = torch.tensor([140, 3, 77])
-    means, labels = said(Batch(images=torch.empty(0), labels=torch.empty(0), indices=indices))
-    assert labels.tolist() == data.labels[indices.numpy()].tolist()
-    one = precomputed(lambda batch: (batch.images.mean((1, 2, 3)),), data.select((data.ids[77],)), PREPROCESS)
-    torch.testing.assert_close(means[2:], one(Batch(images=means, labels=labels, indices=torch.tensor([0])))[0])
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_interrupted_distillation_goes_on_to_the_same_bits(kind: type[Distillation], tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_kept_answers_are_those_that_asking_gives(
+    kind: type[Distillation], precision: Literal["float32", "bfloat16"], tmp_path: Path
+) -> None:
+    """Equal bits for a batch as it was asked about, and but for the last digits for any other."""
+    settings = TrainSettings(epochs=2, lr=0.1, augment=("flip",))
+    feed = Feed(images(150), settings, PREPROCESS)
+    with kind(epochs=1).lesson(module(), module(seed=9).to(memory_format=torch.channels_last), 0.0) as lesson:
+        ask = in_bfloat16(lesson.teaching) if precision == "bfloat16" else lesson.teaching
+        said = asked_once(ask, feed, epochs=2, folder=tmp_path, asks="", progress=lambda done, text: None)
+        assert said is not ask
+        alike = feed.take(torch.arange(128), torch.ones(128, dtype=torch.int64))
+        for kept, wanted in zip(said(alike), ask(alike), strict=True):
+            assert torch.equal(kept, wanted)
+        mixed = feed.take(torch.tensor([140, 3, 77]), torch.tensor([0, 1, 1]))
+        for kept, wanted in zip(said(mixed), ask(mixed), strict=True):
+            rounding = 1e-5 if precision == "float32" else 0.05
+            torch.testing.assert_close(kept, wanted, rtol=rounding, atol=rounding * float(wanted.abs().max()))
+
+
+def test_answers_outlive_a_kill_and_are_those_of_one_teacher(tmp_path: Path) -> None:
+    """A Teaching that counts what it is asked."""
+    asked: list[int] = []
+
+    def ask(batch: Batch) -> tuple[torch.Tensor, ...]:
+        asked.append(len(batch.labels))
+        return batch.images.mean((2, 3)), batch.images.amax((1, 2, 3))
+
+    def kept(who: str, count: int = 150, told: Callable[[float, str], None] = lambda done, text: None) -> Teaching:
+        feed = Feed(images(count), TrainSettings(epochs=1, lr=0.1), PREPROCESS)
+        return asked_once(ask, feed, epochs=1, folder=tmp_path, asks=who, progress=told)
+
+    first = kept("one")
+    assert asked == [1, 128, 22]
+    asked.clear()
+    batch = Feed(images(150), TrainSettings(epochs=1, lr=0.1), PREPROCESS).take(torch.arange(3), torch.zeros(3).long())
+    for before, after in zip(first(batch), kept("one")(batch), strict=True):
+        assert torch.equal(before, after)
+    assert asked == [1]
+    kept("another")
+    kept("one", 149)
+    assert asked == [1, 1, 128, 22, 1, 128, 21]
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 3
+    for file in files:
+        file.write_bytes(file.read_bytes()[:-5])
+    kept("one")
+    assert asked[-2:] == [128, 22]  # what is damaged is asked again
+    assert all(path.suffix == ".npy" for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("augment", [("flip",), ("crop",)])  # answers kept, and not
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupted_distillation_goes_on_to_the_same_bits(
+    kind: type[Distillation], augment: tuple[str, ...], tmp_path: Path
+) -> None:
     class KilledError(Exception):
         pass
 
@@ -151,14 +220,23 @@ def test_an_interrupted_distillation_goes_on_to_the_same_bits(kind: type[Distill
         if done > 0.6:
             raise KilledError
 
-    made = kind(epochs=2, batch=32)
-    straight = apply(made, tmp_path / "straight")
+    def distilled(scratch: Path, progress: Callable[[float, str], None]) -> str:
+        settings, data, student = made.settings(2, None), images(64), module()
+        scratch.mkdir(exist_ok=True)
+        with made.lesson(student, module(seed=9), 0.0) as lesson:
+            feed = Feed(data, settings, PREPROCESS)
+            lesson.teaching = asked_once(lesson.teaching, feed, epochs=2, folder=scratch, asks="", progress=progress)
+            options: dict[str, Any] = {"checkpoint": scratch / "t.pt", "checkpoint_every_s": 0.0, "loss": lesson}
+            train(student, data, settings, preprocess=PREPROCESS, seed=1, progress=progress, **options)
+        return fingerprint(student)
+
+    made = kind(epochs=2, batch=16, augment=augment)
+    straight = distilled(tmp_path / "straight", lambda done, text: None)
     with pytest.raises(KilledError):
-        apply(made, tmp_path / "broken", progress=kill)
-    shares: list[float] = []
-    resumed = apply(made, tmp_path / "broken", progress=lambda done, text: shares.append(done))
-    assert fingerprint(resumed) == fingerprint(straight)
-    assert min(share for share in shares if share > 0) > 0.5
+        distilled(tmp_path / "broken", kill)
+    told: list[tuple[float, str]] = []
+    assert distilled(tmp_path / "broken", lambda done, text: told.append((done, text))) == straight
+    assert min(done for done, _ in told) > 0.5
 
 
 def test_another_teacher_takes_up_no_checkpoint(tmp_path: Path) -> None:
@@ -198,6 +276,27 @@ def test_distilling_after_pruning_keeps_the_zeros(tmp_path: Path) -> None:
     for name, weight in pruned.module.named_parameters():
         if weight.ndim > 1:
             assert torch.equal(weight == 0, tuned.get_parameter(name) == 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_of_fewer_filters_learns_from_a_deeper_teacher(kind: type[Distillation], tmp_path: Path) -> None:
+    """Fine-tuning after pruning: the structure that pruning left is trained, kept, and reloads to the same outputs."""
+    pruned = StructuredPruning(parameters=0.3).apply(candidate(), workbench(tmp_path)).candidate
+    bench = dataclasses.replace(workbench(tmp_path), teacher=lambda: module("cifar-resnet20", seed=9))
+    tuned = kind(epochs=1, lr=0.01, augment=("flip",)).apply(pruned, bench)
+    assert pruned.module is not None
+    assert tuned.candidate.module is not None
+    before, after = pruned.module.state_dict(), tuned.candidate.module.state_dict()
+    assert {name: tensor.shape for name, tensor in after.items()} == {name: one.shape for name, one in before.items()}
+    assert before["layer3.0.conv1.weight"].shape[0] < 64
+    assert not any(torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))
+    assert tuned.images_seen == 64
+    save(tuned.candidate, tmp_path / "artifact")
+    reloaded = load(tmp_path / "artifact").module
+    assert reloaded is not None
+    inputs = torch.rand(4, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(reloaded(inputs), tuned.candidate.module(inputs))
 
 
 def test_learning_from_a_teacher_comes_nearer_to_it_than_learning_labels(tmp_path: Path) -> None:

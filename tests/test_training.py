@@ -1,8 +1,13 @@
-"""The training loop: it learns, repeats to the bit, survives being killed, and says when it diverges."""
+"""The training loop: it learns, repeats to the bit, survives being killed, and says how it goes."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
+import subprocess
+import sys
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +20,7 @@ from paretoboard.datasets.preprocess import preprocess_images
 from paretoboard.errors import DataError, DivergedError, InputError, UnknownNameError
 from paretoboard.spec import Preprocess, TrainSettings
 from paretoboard.training import AUGMENTATIONS, TrainResult, train
+from paretoboard.training.feed import Feed
 from small_models import PREPROCESS, candidate, fingerprint, images
 
 SETTINGS = TrainSettings(epochs=3, lr=0.02, batch=32, augment=("crop", "flip"))
@@ -56,9 +62,12 @@ def test_training_learns_what_can_be_learned() -> None:
     assert not module.training
 
 
+@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_same_training_gives_the_same_bits(precision: Literal["float32", "bfloat16"]) -> None:
-    settings = dataclasses.replace(SETTINGS, precision=precision, epochs=1)
+def test_the_same_training_gives_the_same_bits(
+    precision: Literal["float32", "bfloat16"], memory_format: Literal["contiguous", "channels_last"]
+) -> None:
+    settings = dataclasses.replace(SETTINGS, precision=precision, memory_format=memory_format, epochs=1)
     one, two, other = fresh(), fresh(), fresh()
     run(one, settings)
     run(two, settings)
@@ -76,15 +85,75 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(
     settings = dataclasses.replace(SETTINGS, schedule=schedule, optimizer=optimizer)
     straight, broken, resumed = fresh(), fresh(), fresh()
     whole = run(straight, settings)
-    with pytest.raises(KilledError):  # in the third epoch, two are kept
-        run(broken, settings, checkpoint=tmp_path / "training.pt", progress=interrupt_at(0.8))
+    often: dict[str, object] = {"checkpoint": tmp_path / "training.pt", "checkpoint_every_s": 0.0}
+    with pytest.raises(KilledError):  # at the second of three steps of the second epoch, whose first is kept
+        run(broken, settings, **often, progress=interrupt_at(0.5))
     shares: list[float] = []
-    rest = run(resumed, settings, checkpoint=tmp_path / "training.pt", progress=lambda done, text: shares.append(done))
+    rest = run(resumed, settings, **often, progress=lambda done, text: shares.append(done))
     assert fingerprint(resumed) == fingerprint(straight)
     assert rest.losses == whole.losses
     assert rest.images_seen == whole.images_seen
-    assert min(shares) > 2 / 3
+    assert shares == [pytest.approx(step / 9) for step in range(5, 10)]
     assert [path.name for path in tmp_path.iterdir()] == ["training.pt"]
+
+
+def test_what_a_module_draws_itself_goes_on_after_an_interruption(tmp_path: Path) -> None:
+    def dropping() -> nn.Module:
+        return nn.Sequential(fresh(), nn.Dropout(0.5))
+
+    straight, broken, resumed = dropping(), dropping(), dropping()
+    run(straight)
+    with pytest.raises(KilledError):
+        run(broken, checkpoint=tmp_path / "t.pt", checkpoint_every_s=0.0, progress=interrupt_at(0.5))
+    run(resumed, checkpoint=tmp_path / "t.pt")
+    assert fingerprint(resumed) == fingerprint(straight)
+
+
+def test_a_killed_process_goes_on_in_another_to_the_same_bits(tmp_path: Path) -> None:
+    """SIGKILL while a student learns from a teacher whose answers were kept."""
+    program = """
+import pathlib, sys
+import torch
+from paretoboard.techniques.distill import LogitsDistillation
+from paretoboard.training import train
+from paretoboard.training.distillation import asked_once
+from paretoboard.training.feed import Feed
+from small_models import PREPROCESS, fingerprint, images, module
+torch.set_num_threads(1)
+scratch = pathlib.Path(sys.argv[1])
+scratch.mkdir(exist_ok=True)
+def progress(done, text):
+    print(f"{done:.3f} {text}", flush=True)
+    if done >= 0.5 and sys.argv[2] == "killed":
+        sys.stdin.read()  # waits for the kill
+made = LogitsDistillation(epochs=3, batch=16, augment=("flip",), schedule="onecycle")
+settings, data, student = made.settings(3, None), images(64), module()
+with made.lesson(student, module(seed=9), 0.0) as lesson:
+    feed = Feed(data, settings, PREPROCESS)
+    lesson.teaching = asked_once(lesson.teaching, feed, epochs=3, folder=scratch, asks="", progress=progress)
+    train(student, data, settings, preprocess=PREPROCESS, seed=1, checkpoint=scratch / "training.pt",
+          checkpoint_every_s=0.0, loss=lesson, progress=progress)
+print(fingerprint(student))
+"""
+    told = {}
+    for scratch, how in (("a", "straight"), ("b", "killed"), ("b", "resumed")):
+        command = [sys.executable, "-c", program, str(tmp_path / scratch), how]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        ) as process:
+            assert process.stdout is not None
+            lines = []
+            for line in process.stdout:
+                lines.append(line.strip())
+                if how == "killed" and line.startswith("0.5"):
+                    process.kill()
+        told[how] = lines
+    assert process.returncode == 0
+    assert told["resumed"][-1] == told["straight"][-1]
+    assert any("asking" in line for line in told["straight"])
+    assert not any("asking" in line for line in told["resumed"])
+    assert len(told["resumed"]) == 1 + 12 - 5  # of 12 steps the first 5 were kept: the sixth was waited in
 
 
 def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
@@ -115,6 +184,31 @@ def test_a_damaged_checkpoint_is_begun_anew(tmp_path: Path, content: bytes) -> N
     run(straight)
     run(anew, checkpoint=checkpoint)
     assert fingerprint(straight) == fingerprint(anew)
+
+
+def test_checkpoints_are_written_no_more_often_than_asked(tmp_path: Path) -> None:
+    """A clock that adds a second with each look: three looks a step."""
+    ticks, seen = count(), set()
+
+    def look(done: float, text: str) -> None:
+        if (tmp_path / "t.pt").exists():
+            seen.add((tmp_path / "t.pt").stat().st_ino)
+
+    def clock() -> float:
+        return float(next(ticks))
+
+    run(fresh(), checkpoint=tmp_path / "t.pt", checkpoint_every_s=4.0, progress=look, clock=clock)
+    assert len(seen) == 2  # after steps 4 and 8 of 9
+
+
+def test_progress_says_where_training_is_how_fast_and_how_long_it_takes() -> None:
+    ticks = count()
+    told: list[str] = []
+    run(fresh(), progress=lambda done, text: told.append(text), clock=lambda: 2.0 * next(ticks))
+    assert [text.split(",")[0] for text in told] == [f"epoch {epoch} of 3" for epoch in (1, 1, 1, 2, 2, 2, 3, 3, 3)]
+    assert told[0].endswith(" 16 images/s, 0:16 left")  # 32 images in 2 s, eight more steps
+    assert told[-1].endswith(" 16 images/s, 0:00 left")
+    assert re.search(r"loss \d\.\d{3}, ", told[4])
 
 
 def test_a_loss_that_is_not_a_number_names_epoch_and_step() -> None:
@@ -161,11 +255,11 @@ def test_training_is_like_plain_torch() -> None:
     pixels = torch.from_numpy(preprocess_images(data.pixels, PREPROCESS)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(theirs.parameters(), 0.02, momentum=0.9, weight_decay=5e-4, nesterov=True)
     loss_of = nn.CrossEntropyLoss(label_smoothing=0.1)
-    torch.manual_seed(1)
     theirs.train()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as `run` does: another order of sums grows to 0.003 within four steps
-    for chosen in torch.randperm(100).split(25):
+    order, _ = Feed(data, settings, PREPROCESS).order(1, 0)
+    for chosen in order.split(25):
         optimizer.zero_grad()
         loss_of(theirs(pixels[chosen]), torch.from_numpy(data.labels)[chosen]).backward()
         optimizer.step()
@@ -175,39 +269,63 @@ def test_training_is_like_plain_torch() -> None:
 
 
 @pytest.mark.parametrize("name", list(AUGMENTATIONS))
-def test_an_augmentation_keeps_shape_and_depends_on_the_seed_alone(name: str) -> None:
-    pixels = torch.from_numpy(images(40).pixels)
-    untouched = pixels.clone()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        one = AUGMENTATIONS[name](pixels)
-        torch.manual_seed(0)
-        two = AUGMENTATIONS[name](pixels)
-        other = AUGMENTATIONS[name](pixels)
-    assert one.shape == pixels.shape
-    assert one.dtype == torch.uint8
-    assert torch.equal(one, two)
-    assert not torch.equal(one, other)
-    assert torch.equal(pixels, untouched)
+def test_an_augmentation_makes_as_many_variants_as_it_says(name: str) -> None:
+    augment = AUGMENTATIONS[name]
+    image = torch.randint(1, 256, (1, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    number = augment.variants(16, 16)
+    images = image.expand(number, -1, -1, -1)
+    made = augment(images, torch.arange(number))
+    assert made.shape == (number, 3, 16, 16)
+    assert made.dtype == torch.uint8
+    assert len({one.numpy().tobytes() for one in made}) == number
+    assert torch.equal(images, image.expand(number, -1, -1, -1))
+    picked = torch.tensor([number - 1, 0])
+    assert torch.equal(augment(images[:2], picked), made[picked])
 
 
-def test_flip_mirrors_about_half_and_crop_only_moves() -> None:
-    pixels = torch.randint(1, 256, (400, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        flipped = AUGMENTATIONS["flip"](pixels)
-        cropped = AUGMENTATIONS["crop"](pixels)
-    same = (flipped == pixels).flatten(1).all(1)
-    mirrored = (flipped == pixels.flip(-1)).flatten(1).all(1)
-    assert bool((same ^ mirrored).all())
-    assert 150 < int(mirrored.sum()) < 250
-    padded = nn.functional.pad(pixels, (2, 2, 2, 2))
-    places = set()
-    for image, around in zip(cropped, padded, strict=True):
-        fits = [(y, x) for y in range(5) for x in range(5) if torch.equal(image, around[:, y : y + 16, x : x + 16])]
-        assert len(fits) == 1
-        places.add(fits[0])
-    assert len(places) == 25
+def test_flip_mirrors_crop_moves_and_cutout_blackens() -> None:
+    pixels = torch.randint(1, 256, (81, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    flipped = AUGMENTATIONS["flip"](pixels[:2], torch.tensor([0, 1]))
+    assert torch.equal(flipped, torch.stack([pixels[0], pixels[1].flip(-1)]))
+    cropped = AUGMENTATIONS["crop"](pixels, torch.arange(81))
+    padded = nn.functional.pad(pixels, (4, 4, 4, 4))
+    for number, image in enumerate(cropped):
+        down, right = divmod(number, 9)
+        assert torch.equal(image, padded[number, :, down : down + 32, right : right + 32])
+    cut = AUGMENTATIONS["cutout"](pixels[:1], torch.tensor([10 * 32 + 20]))[0]
+    black = (cut == 0).all(0)
+    assert black.nonzero().min(0).values.tolist() == [2, 12]
+    assert black.nonzero().max(0).values.tolist() == [17, 27]
+    assert int(black.sum()) == 16 * 16
+
+
+def test_every_combination_of_augmentations_is_one_variant() -> None:
+    feed = Feed(images(2), dataclasses.replace(SETTINGS, augment=("shift", "flip")), PREPROCESS)
+    assert feed.variants == 25 * 2
+    indices = torch.zeros(50, dtype=torch.int64)
+    made = feed.take(indices, torch.arange(50)).images
+    assert len({one.numpy().tobytes() for one in made}) == 50
+    plain = Feed(images(2), dataclasses.replace(SETTINGS, augment=()), PREPROCESS)
+    assert plain.variants == 1
+    untouched = torch.from_numpy(preprocess_images(images(2).pixels, PREPROCESS))
+    assert torch.equal(plain.take(torch.arange(2), torch.zeros(2, dtype=torch.int64)).images, untouched)
+    assert torch.equal(made[12], untouched[0])  # not moved, not mirrored
+
+
+def test_an_epoch_shows_every_image_once_in_an_order_of_seed_and_epoch() -> None:
+    feed = Feed(images(100), SETTINGS, PREPROCESS)
+    order, variants = feed.order(1, 0)
+    assert sorted(order.tolist()) == list(range(100))
+    assert 0 <= int(variants.min()) < 40
+    assert 120 < int(variants.max()) < feed.variants == 162
+    for other in (feed.order(1, 1), feed.order(2, 0)):
+        assert not torch.equal(order, other[0])
+        assert not torch.equal(variants, other[1])
+    whole = list(feed.epoch(1, 0))
+    assert [len(batch.labels) for batch in whole] == [32, 32, 32]
+    (last,) = feed.epoch(1, 0, after=2)
+    assert torch.equal(last.images, whole[2].images)
+    assert torch.equal(last.labels, torch.from_numpy(images(100).labels)[order[64:96]])
 
 
 def test_an_unknown_augmentation_is_named() -> None:

@@ -66,6 +66,7 @@ class TrainSettings:
     label_smoothing: float = 0.0
     augment: tuple[str, ...] = ()  # names of training.AUGMENTATIONS, applied in order
     precision: Literal["float32", "bfloat16"] = "float32"
+    memory_format: Literal["contiguous", "channels_last"] = "channels_last"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

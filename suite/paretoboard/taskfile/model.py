@@ -87,6 +87,7 @@ class TrainTable(Table):
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
     augment: list[Literal["crop", "cutout", "flip", "shift"]] = Field(default=[])
     precision: Literal["float32", "bfloat16"] = "float32"
+    memory_format: Literal["contiguous", "channels_last"] = "channels_last"
 
 
 class ModelTable(Table):

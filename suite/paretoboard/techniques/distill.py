@@ -49,37 +49,27 @@ class Distillation(TrainingTechnique):
             )
 
     def apply(self, candidate: Candidate, bench: Workbench) -> Applied:
-        """Train; an interrupted training is taken up where its last epoch ended.
+        """Train; an interrupted training is taken up at its last checkpoint.
 
-        The teacher computes in the precision of the training. Without augmentation it sees each image once, else as
-        often as the student.
+        The teacher computes in the precision of the training. Where augmentation makes no more variants of an image
+        than there are epochs (one without any, two with "flip"), it is asked once about each, before; else as often as
+        the student sees one. Attention maps are kept like logits, the features they are made of are not.
 
         Raises:
             NotApplicableError: for an ONNX graph, for weights of fewer than 32 bits, for a teacher of other classes,
                 and from scratch for a model that the task did not train.
             DivergedError: for a loss that is not finite.
         """
-        import torch
-
         from paretoboard.training import train
-        from paretoboard.training.distillation import in_bfloat16, precomputed
 
         student = own_float32_module(candidate, "distilling")
         settings = self._settings_now(bench.train_settings)
         if self.from_scratch:
             student = _anew(student, candidate, bench.train_seed)
-        images = bench.train_images()
-        teacher = copy.deepcopy(bench.teacher()).to(memory_format=torch.channels_last)
-        _check_classes(teacher, candidate)
-        with self.lesson(student, teacher, settings.label_smoothing) as lesson:
-            if settings.precision == "bfloat16":
-                lesson.teaching = in_bfloat16(lesson.teaching)
-            if not settings.augment:
-                bench.progress(0.0, f"asking the teacher about {len(images)} images")
-                lesson.teaching = precomputed(lesson.teaching, images, bench.preprocess)
+        with self.taught(student, candidate, settings, bench) as lesson:
             result = train(
                 student.requires_grad_(True),
-                images,
+                bench.train_images(),
                 settings,
                 preprocess=bench.preprocess,
                 seed=bench.train_seed if self.from_scratch else bench.seed,
@@ -89,6 +79,33 @@ class Distillation(TrainingTechnique):
                 progress=bench.progress,
             )
         return trained(candidate, student, result)
+
+    @contextlib.contextmanager
+    def taught(
+        self, student: nn.Module, candidate: Candidate, settings: TrainSettings, bench: Workbench
+    ) -> Iterator[Lesson]:
+        """The loss to train `student`, a form of `candidate`, with: the task's teacher is asked, or was.
+
+        Raises: NotApplicableError for a teacher of other classes.
+        """
+        from paretoboard.training import weights_digest
+        from paretoboard.training.distillation import asked_once, in_bfloat16
+        from paretoboard.training.feed import MEMORY_FORMATS, Feed
+
+        teacher = copy.deepcopy(bench.teacher()).to(memory_format=MEMORY_FORMATS[settings.memory_format])
+        _check_classes(teacher, candidate)
+        with self.lesson(student, teacher, settings.label_smoothing) as lesson:
+            if settings.precision == "bfloat16":
+                lesson.teaching = in_bfloat16(lesson.teaching)
+            lesson.teaching = asked_once(
+                lesson.teaching,
+                Feed(bench.train_images(), settings, bench.preprocess),
+                epochs=settings.epochs,
+                folder=bench.scratch,
+                asks=f"{type(self).__name__} {weights_digest(teacher)} {settings.precision}",
+                progress=bench.progress,
+            )
+            yield lesson
 
     @abstractmethod
     def lesson(

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
-from paretoboard.datasets.preprocess import preprocess_images
+from paretoboard import durable
 from paretoboard.errors import NotApplicableError
+from paretoboard.plan import digest
 from paretoboard.training.loss import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from paretoboard.datasets import Images
-    from paretoboard.spec import Preprocess
+    from numpy.typing import NDArray
+
+    from paretoboard.training.feed import Feed
 
 Teaching = Callable[[Batch], tuple[Tensor, ...]]  # what a frozen teacher says of each image of a batch, image first
-_ASKED_AT_ONCE = 128  # images; a teacher of 56 layers keeps a few MB for each
+_ASKED_AT_ONCE: Final = 128  # images; a teacher of 56 layers keeps a few MB for each
+_KEPT_BYTES: Final = 512 << 20  # attention maps of 10,000 images of 32x32, as they are and mirrored, are 103 MiB
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,16 +125,66 @@ def in_bfloat16(teaching: Teaching) -> Teaching:
     return ask
 
 
-def precomputed(teaching: Teaching, images: Images, preprocess: Preprocess) -> Teaching:
-    """What `teaching` says of every one of `images`, asked now and looked up by a batch's indices from then on."""
-    parts = []
-    for start in range(0, len(images), _ASKED_AT_ONCE):
-        pixels = images.pixels[start : start + _ASKED_AT_ONCE]
-        indices = torch.arange(start, start + len(pixels))
-        inputs = torch.from_numpy(preprocess_images(pixels, preprocess)).to(memory_format=torch.channels_last)
-        parts.append(teaching(Batch(images=inputs, labels=torch.from_numpy(images.labels)[indices], indices=indices)))
-    tables = [torch.cat(column) for column in zip(*parts, strict=True)]
-    return lambda batch: tuple(table[batch.indices] for table in tables)
+def asked_once(
+    teaching: Teaching, feed: Feed, *, epochs: int, folder: Path, asks: str, progress: Callable[[float, str], None]
+) -> Teaching:
+    """What `teaching` says, asked now of every variant of every image and looked up from then on, where that is less.
+
+    Where augmentation makes more variants than there are epochs, or the answers would be more than 512 MiB,
+    `teaching` itself: the teacher is asked as often as the student. Looked up or not, the answers differ at most by
+    what another composition of its batches does to a network's last digits.
+
+    Args:
+        folder: keeps the answers in a file until someone removes it, so that they survive a kill.
+        asks: everything beside images and variants that decides the answers.
+        progress: told (0, what is going on).
+    """
+    if feed.variants > epochs:
+        return teaching
+    said = teaching(feed.take(torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)))
+    columns = np.dtype([(str(number), np.float32, tuple(part.shape[1:])) for number, part in enumerate(said)])
+    if feed.variants * len(feed) * columns.itemsize > _KEPT_BYTES:
+        return teaching
+    # Other threads or another torch would give other last digits, and a resumed training not the same bits.
+    key = digest([asks, feed.identity, torch.get_num_threads(), torch.__version__])
+    file = folder / f"teacher-{key[:32]}.npy"
+    table = _read(file, columns, (feed.variants, len(feed)))
+    if table is None:
+        table = _ask(teaching, feed, columns, progress)
+        stream = io.BytesIO()
+        np.save(stream, table, allow_pickle=False)
+        durable.write(file, stream.getbuffer())
+    answers = table
+
+    def look_up(batch: Batch) -> tuple[Tensor, ...]:
+        rows = answers[batch.variants.numpy(), batch.indices.numpy()]
+        return tuple(torch.from_numpy(rows[name]) for name in columns.names or ())
+
+    return look_up
+
+
+def _ask(
+    teaching: Teaching, feed: Feed, columns: np.dtype[np.void], progress: Callable[[float, str], None]
+) -> NDArray[np.void]:
+    """What `teaching` says of every variant of every image, (variants, images) rows of `columns`."""
+    table = np.empty((feed.variants, len(feed)), columns)
+    for variant in range(feed.variants):
+        for start in range(0, len(feed), _ASKED_AT_ONCE):
+            progress(0.0, f"asking the teacher about image {variant * len(feed) + start:,} of {table.size:,}")
+            indices = torch.arange(start, min(start + _ASKED_AT_ONCE, len(feed)))
+            said = teaching(feed.take(indices, torch.full_like(indices, variant)))
+            for name, part in zip(columns.names or (), said, strict=True):
+                table[name][variant, start : start + len(indices)] = part.numpy()
+    return table
+
+
+def _read(file: Path, columns: np.dtype[np.void], shape: tuple[int, int]) -> NDArray[np.void] | None:
+    """The answers in `file`; None where there are none, or not such."""
+    try:
+        table: NDArray[np.void] = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return table if table.dtype == columns and table.shape == shape else None
 
 
 @contextlib.contextmanager

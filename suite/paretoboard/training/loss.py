@@ -12,9 +12,10 @@ from torch import Tensor, nn
 class Batch:
     """What one step of training sees."""
 
-    images: Tensor  # (n, channels, height, width), augmented and preprocessed, channels_last
+    images: Tensor  # (n, channels, height, width), augmented and preprocessed
     labels: Tensor  # (n,), int64
     indices: Tensor  # (n,), places among the training images
+    variants: Tensor  # (n,), which of an image's augmented variants it is; all zeros without augmentation
 
 
 class Loss(Protocol):
