@@ -142,9 +142,21 @@ def test_plan_takes_profiles_recipes_and_seeds_in_place_of_the_tasks() -> None:
     assert cells == [(seed, "cpu-all", recipe) for seed in (3, 4) for recipe in ("baseline", "ort-fp32")]
 
 
+def test_plan_takes_a_profile_of_ones_own_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "two-cores.toml"
+    file.write_text('title = "Two cores"\ncores = 2\nrequire = ["cores"]\n[settings]\npriority = 5\n')
+    plan = printed("plan", "quick", "--profile", file, "--only", "ort-fp32", "--seeds", "0")
+    assert {cell["profile"] for cell in plan["runs"]} == {"two-cores"}
+    file.write_text('title = "Two cores"\ncoars = 2\n')
+    done = paretoboard("plan", "quick", "--profile", file)
+    assert done.returncode == 2
+    assert "two-cores.toml:2: coars: no such key. Did you mean 'cores'?" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["quick", "--profile", "mine/cpu-4.toml"], "mine/cpu-4.toml: no such file"),
         (["quick", "--profile", "cpu-al"], "unknown profile 'cpu-al'. Did you mean 'cpu-all'?"),
         (["quick", "--only", "ort-fp23"], "unknown recipe 'ort-fp23'. Did you mean 'ort-fp32'?"),
         (["quick", "--seeds", "1,x"], "--seeds: found '1,x'"),

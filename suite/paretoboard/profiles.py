@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, MinLen
 from pydantic import Field
@@ -11,9 +12,6 @@ from paretoboard.errors import InputError, TaskFileError, UnknownNameError
 from paretoboard.spec import Device, HardwareProfile
 from paretoboard.tomlfile.checking import Table, check
 from paretoboard.tomlfile.document import read
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _Cores = Annotated[int, Ge(1)] | Literal["all"]
 _Setting = bool | int | float | str | list[int] | list[str]
@@ -35,6 +33,19 @@ class ProfileFile(Table):
 def names(folder: Path) -> tuple[str, ...]:
     """Names of the profiles in `folder`, sorted."""
     return tuple(sorted(file.stem for file in folder.glob("*.toml")))
+
+
+def find(given: str, folder: Path) -> HardwareProfile:
+    """The profile that `given` names in `folder`, or whose file it is, as in "mine/cpu-4.toml".
+
+    Raises: as `load`, or InputError for a file that is not there.
+    """
+    if not given.endswith(".toml"):
+        return load(given, folder)
+    path = Path(given)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; the path of a profile, or one of {', '.join(names(folder))}")
+    return load(path.stem, path.parent)
 
 
 def load(name: str, folder: Path) -> HardwareProfile:

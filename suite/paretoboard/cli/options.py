@@ -27,7 +27,11 @@ Tasks = Annotated[
 ]
 Profiles = Annotated[
     list[str] | None,
-    typer.Option("--profile", metavar="NAME", help="Use this hardware profile instead of the task's; may be repeated."),
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Use this hardware profile, or the file of one's own, instead of the task's; may be repeated.",
+    ),
 ]
 Only = Annotated[
     list[str] | None,
@@ -70,7 +74,7 @@ def chosen_runs(
     specs = taskfile.load_all(tasks)
     if profile:
         folder = locations.profiles_folder()
-        chosen = tuple(profiles.load(name, folder) for name in dict.fromkeys(profile))
+        chosen = tuple(profiles.find(name, folder) for name in dict.fromkeys(profile))
         specs = [dataclasses.replace(spec, profiles=chosen) for spec in specs]
     recipes = {recipe.name for spec in specs for recipe in spec.recipes}
     for name in only or ():
