@@ -7,10 +7,50 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pynvml
 import pytest
 
+from fakes.nvml import FakeNvml
+from paretoboard_runners import nvml
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+CHANGE = "PARETOBOARD_CHANGE_MACHINE"
+NOT_CHANGED = f"set {CHANGE}=1 to let tests change settings of this machine for a moment"
+
+
+@pytest.fixture(params=["fake", "real"])
+def nvml_library(request: pytest.FixtureRequest) -> Any:
+    """NVML's functions: those of devices that exist nowhere and, where there is one, of a real device."""
+    if request.param == "fake":
+        return FakeNvml()
+    try:
+        with nvml.opened():
+            return pynvml
+    except nvml.NvmlError as error:
+        pytest.skip(f"no NVIDIA device here: {error}")
+
+
+@pytest.fixture
+def changeable_nvml(nvml_library: Any) -> Any:
+    """The same, where tests may change the device for a moment and nobody else is on it."""
+    if isinstance(nvml_library, FakeNvml):
+        return nvml_library
+    if os.environ.get(CHANGE) != "1":
+        pytest.skip(NOT_CHANGED)
+    with nvml.opened(nvml_library) as library:
+        gpu = nvml.visible_gpu(library)
+        others = gpu.processes
+        if others:
+            pytest.skip(f"others use this device: {', '.join(map(str, others))}")
+        limit_w = gpu.power_limit_w
+        try:
+            if limit_w is not None:
+                gpu.set_power_limit(limit_w)
+        except nvml.NotPermittedError:
+            pytest.skip("only root may change this device")
+    return nvml_library
 
 
 @pytest.fixture(scope="session")

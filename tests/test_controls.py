@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from effects import shown, takes_effect
 from paretoboard.errors import InputError, RefusedError, UnknownNameError
 from paretoboard.records import ControlState
 from paretoboard.spec import HardwareProfile
@@ -24,6 +25,7 @@ from paretoboard_runners import controls, machine
 from paretoboard_runners.controls import proc
 from paretoboard_runners.controls.base import AS_IS, Setting
 from paretoboard_runners.controls.catalogue import CATALOGUE
+from paretoboard_runners.controls.process import numa_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -122,6 +124,7 @@ def spare_core() -> int:
 needs_two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 
 
+@takes_effect("cores")
 def test_every_thread_stays_on_the_chosen_cores_later_ones_as_well() -> None:
     lines = "import threading\nthreading.Thread(target=wait, daemon=True).start()\ntell(0)\nthreading.Event().wait(60)"
     with child(lines) as process:
@@ -150,6 +153,7 @@ threading.Thread(target=leave).start()
         assert str(spare_core()) in state.observed
 
 
+@takes_effect("threads")
 def test_thread_pools_of_blas_have_one_thread_in_the_process_and_in_the_library() -> None:
     lines = """
 import numpy, threadpoolctl
@@ -216,6 +220,7 @@ def draws(seed: int, profile: HardwareProfile = PROFILE) -> list[Any]:
         return process.hear()
 
 
+@takes_effect("seeds")
 def test_two_processes_with_one_seed_draw_the_same_and_with_another_one_not() -> None:
     first, again, other = draws(5), draws(5), draws(2**40 + 5)
     assert first[:3] == again[:3]
@@ -268,6 +273,7 @@ def faults_of_five_calls(environment: Mapping[str, str] | None) -> int:
         return minor_faults(process) - before
 
 
+@takes_effect("allocator")
 @pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="another C library than glibc")
 def test_freed_memory_is_kept_so_that_calls_pay_no_page_faults() -> None:
     without, held = faults_of_five_calls({}), faults_of_five_calls(None)
@@ -305,6 +311,7 @@ def cpu_time_while_waiting(waiting: str) -> float:
         return sum(process.seen.cpu_times()[:2]) - before
 
 
+@takes_effect("waiting")
 @needs_two_cores
 def test_openmp_threads_without_work_sleep_when_passive_and_spin_when_active() -> None:
     assert cpu_time_while_waiting("passive") < 0.08
@@ -322,6 +329,7 @@ tell(sum(reference() is not None for reference in alive))
 """
 
 
+@takes_effect("garbage_collection")
 def test_no_cycle_is_collected_while_calls_are_timed() -> None:
     with child(GARBAGE) as process:
         assert process.hear() == 20_000
@@ -329,6 +337,7 @@ def test_no_cycle_is_collected_while_calls_are_timed() -> None:
         assert process.hear() < 20_000
 
 
+@takes_effect("priority")
 def test_priority_can_always_be_lowered() -> None:
     with child("tell(0)\nwait()", profile=replace(PROFILE, settings={"priority": 7})) as process:
         process.hear()
@@ -375,6 +384,7 @@ def address_of_a_new_process(prefix: tuple[str, ...] = ()) -> tuple[int, Control
         return process.hear(), outside(process.pid, "address_randomization")
 
 
+@takes_effect("address_randomization")
 def test_each_launch_has_a_memory_layout_of_its_own() -> None:
     first, state = address_of_a_new_process()
     second, _ = address_of_a_new_process()
@@ -392,6 +402,7 @@ def test_a_process_without_randomization_is_seen() -> None:
     assert state.observed == "off for this process"
 
 
+@takes_effect("huge_pages")
 def test_huge_pages_are_off_for_the_process_that_asked() -> None:
     profile = replace(PROFILE, settings={"huge_pages": "off"})
     with child("tell(0)\nwait()", profile=profile) as process:
@@ -403,10 +414,11 @@ def test_huge_pages_are_off_for_the_process_that_asked() -> None:
         assert outside(process.pid, "huge_pages", profile).held
 
 
+@takes_effect("memory_node")
 def test_memory_is_bound_to_a_node_by_the_kernels_own_account() -> None:
     if not proc.memory_policies(os.getpid()):
         pytest.skip("this kernel knows no NUMA nodes")
-    node = min(controls_nodes())
+    node = min(numa_nodes(Path("/")))
     lines = f"""
 from paretoboard_runners.controls.process import bind_memory
 bind_memory(({node},))
@@ -419,12 +431,6 @@ wait()
     with child("tell(0)\nwait()") as process:
         process.hear()
         assert proc.memory_policies(process.pid) == {"default"}
-
-
-def controls_nodes() -> dict[int, tuple[int, ...]]:
-    from paretoboard_runners.controls.process import numa_nodes
-
-    return numa_nodes(Path("/"))
 
 
 OPERATORS = """
@@ -505,6 +511,7 @@ def test_onnx_runtimes_threads_without_work_sleep_when_passive_and_spin_when_act
     assert cpu_time_of_the_pool("passive") < 0.5 * cpu_time_of_the_pool("active")
 
 
+@takes_effect("determinism")
 def test_hash_seed_and_cublas_workspace_are_in_the_environment_only_where_bits_must_repeat() -> None:
     with child("tell(hash('a word'))\nwait()") as process:
         first = process.hear()
@@ -540,6 +547,31 @@ def test_a_stopped_process_can_still_be_looked_at() -> None:
         process.hear()
         os.kill(process.pid, signal.SIGSTOP)
         assert outside(process.pid, "cores").held
+
+
+PRODUCT = """
+import torch
+apply_after_imports()
+left, right = (torch.full((256, 256), 1.0 + 2.0**-12) for _ in range(2))
+# In BF16, which has 8 bits, and in TF32, which has 11, both are 1.
+product = (left @ right)[0, 0].item()
+tell(product / 256)
+"""
+
+
+@takes_effect("float32_precision")
+@pytest.mark.parametrize("asked", ["full", "reduced"])
+def test_a_product_of_float32_is_exact_where_full_precision_is_asked(asked: str) -> None:
+    with child(PRODUCT, profile=replace(PROFILE, settings={"float32_precision": asked})) as process:
+        product = process.hear()
+    if asked == "full":
+        assert product == pytest.approx((1 + 2.0**-12) ** 2, abs=1e-6)
+    else:  # a processor without BF16 or TF32 has nothing to reduce to
+        assert 1.0 <= product <= (1 + 2.0**-12) ** 2 + 1e-6
+
+
+def test_every_control_has_a_test_that_sees_from_outside_that_it_takes_effect() -> None:
+    assert set(CATALOGUE) == shown(Path(__file__).parent)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from conftest import CHANGE, NOT_CHANGED
+from effects import takes_effect
 from fakes.nvml import Device, FakeNvml
 from paretoboard.errors import StoreError
 from paretoboard.records import ControlState
@@ -256,23 +259,45 @@ def gpu_states(fake: FakeNvml, pid: int, profile: HardwareProfile = GPU_PROFILE)
     return {state.name: state for state in seen if state.name.startswith("gpu_")}
 
 
-def test_a_gpu_is_held_and_put_back(tmp_path: Path) -> None:
-    fake, state_file = FakeNvml(), tmp_path / "controls.json"
-    where = setting(tmp_path, GPU_PROFILE, fake)
-    assert not gpu_states(fake, 1)["gpu_clock"].held
+def wanted_of(gpu: nvml.Gpu) -> dict[str, object]:
+    """A setting for everything that can be changed on this device, other than what it is."""
+    limits, power_w = gpu.power_limits_w, gpu.power_limit_w
+    wanted: dict[str, object] = {"gpu_persistence": not gpu.persistence}
+    if gpu.sm_clocks_mhz:
+        wanted |= {"gpu_clock": gpu.sm_clocks_mhz[len(gpu.sm_clocks_mhz) // 2], "gpu_memory_clock": "max"}
+    if limits is not None and power_w is not None:
+        wanted["gpu_power_limit"] = limits[1] if power_w != limits[1] else limits[1] - 1
+    return wanted
+
+
+@takes_effect("gpu_persistence", "gpu_clock", "gpu_memory_clock", "gpu_power_limit")
+def test_a_gpu_is_held_and_put_back(tmp_path: Path, changeable_nvml: Any) -> None:
+    def open_nvml() -> Any:
+        return nvml.opened(changeable_nvml)
+
+    with open_nvml() as library:
+        gpu = nvml.visible_gpu(library)
+        before, wanted = (gpu.persistence, gpu.power_limit_w), wanted_of(gpu)
+    state_file = tmp_path / "controls.json"
+    profile = replace(GPU_PROFILE, settings=wanted)
+    where = Setting(profile=profile, cores=(0, 1), root=tmp_path, open_nvml=open_nvml)
     changes, refused = restore.plan(where)
-    assert refused == []
-    restore.apply(changes, state_file, where.open_nvml)
-    device = fake.devices[0]
-    assert (device.locked_sm, device.locked_memory) == ((1410, 1410), (2619, 2619))
-    assert (device.power_limit, device.persistence) == (500_000, 1)
-    states = gpu_states(fake, 1)
-    assert all(state.held for state in states.values()), states
-    assert states["gpu_clock"].observed == "1410 MHz"
-    restore.restore(state_file, where.open_nvml)
-    assert (device.locked_sm, device.locked_memory) == (None, None)
-    assert (device.power_limit, device.persistence) == (700_000, 0)
-    assert fake.devices[1] == Device(uuid="GPU-bbbb")
+    assert {change.control for change in changes} == set(wanted)
+    assert [outcome for outcome in refused if outcome.control in wanted] == []
+    try:
+        assert all(outcome.error == "" for outcome in restore.apply(changes, state_file, open_nvml))
+        time.sleep(0.5)  # a real device takes a moment
+        seen = {state.name: state for state in controls.observe_process(1, profile, (0,), open_nvml=open_nvml)}
+        assert all(seen[name].held for name in wanted), seen
+    finally:
+        assert all(outcome.error == "" for outcome in restore.restore(state_file, open_nvml))
+    with open_nvml() as library:
+        gpu = nvml.visible_gpu(library)
+        assert (gpu.persistence, gpu.power_limit_w) == before
+    if isinstance(changeable_nvml, FakeNvml):
+        device = changeable_nvml.devices[0]
+        assert (device.locked_sm, device.locked_memory) == (None, None)
+        assert changeable_nvml.devices[1] == Device(uuid="GPU-bbbb")
 
 
 def test_a_gpu_that_may_not_be_changed_says_so_and_has_nothing_pending(tmp_path: Path) -> None:
@@ -298,6 +323,7 @@ def test_what_a_gpu_can_not_be_held_to_says_what_it_can(tmp_path: Path, name: st
     assert [(outcome.control, outcome.error) for outcome in refused] == [(name, message)]
 
 
+@takes_effect("gpu_throttling", "gpu_foreign_processes", "gpu_ecc", "gpu_mig")
 def test_throttling_foreign_processes_ecc_and_mig_are_seen() -> None:
     device = Device(uuid="GPU-busy", reasons=0x1 | 0x4 | 0x20, processes=[41, 42], ecc=0, mig=1)
     states = gpu_states(FakeNvml([device]), 42)
@@ -317,17 +343,85 @@ def test_a_cpu_profile_asks_nothing_of_a_gpu() -> None:
     assert gpu_states(FakeNvml(), 1, PROFILE) == {}
 
 
-def real_gpu() -> Any:
-    try:
-        with nvml.opened() as library:
-            return library.gpus[0].uuid
-    except nvml.NvmlError as error:
-        pytest.skip(f"no NVIDIA device here: {error}")
-
-
-def test_a_real_gpu_can_be_looked_at() -> None:
-    real_gpu()
+def test_every_control_of_a_gpu_can_be_looked_at(nvml_library: Any) -> None:
     profile = replace(GPU_PROFILE, settings=dict.fromkeys(GPU_SETTINGS, AS_IS))
-    states = controls.observe_process(os.getpid(), profile, (0,))
-    clock = next(state for state in states if state.name == "gpu_clock")
-    assert clock.observed.endswith(" MHz")
+    seen = controls.observe_process(os.getpid(), profile, (0,), open_nvml=lambda: nvml.opened(nvml_library))
+    states = {state.name: state for state in seen if state.name.startswith("gpu_")}
+    assert set(states) == set(GPU_SETTINGS)
+    assert states["gpu_clock"].observed.endswith(" MHz")
+    assert all(state.held for state in states.values())
+
+
+# This very machine, through commands that know nothing of this project
+
+
+def said(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"no {command[0]} here")
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def other_value(name: str) -> str:
+    """What to bring a control of this machine to, that it isn't at."""
+    cpu = Path("/") / CPU
+    if name == "governor":
+        offered = (cpu / "cpu0/cpufreq/scaling_available_governors").read_text().split()
+        now = (cpu / "cpu0/cpufreq/scaling_governor").read_text().strip()
+        return next((word for word in offered if word != now), now)
+    if name == "perf_event_rate":
+        return str(int(Path("/proc/sys/kernel/perf_event_max_sample_rate").read_text()) // 2)
+    return "off" if CATALOGUE[name](setting=real()).observe(os.getpid()) == "on" else "on"
+
+
+def real() -> Setting:
+    return Setting(profile=PROFILE, cores=controls.choose_cores(replace(PROFILE, cores=1)))
+
+
+@takes_effect("governor", "boost", "smt", "perf_event_rate")
+@pytest.mark.parametrize("name", ["governor", "boost", "smt", "perf_event_rate"])
+def test_a_setting_of_this_very_machine_takes_effect_and_is_put_back(name: str, tmp_path: Path) -> None:
+    control = CATALOGUE[name](setting=real())
+    reason = control.available()
+    if reason is not None:
+        pytest.skip(f"{name}: {reason}")
+    if os.environ.get(CHANGE) != "1":
+        pytest.skip(NOT_CHANGED)
+    if os.geteuid() != 0:
+        pytest.skip("only root may change it")
+    wanted = other_value(name)
+    changes = control.changes(wanted)
+    if not changes:
+        pytest.skip(f"{name}: there is no other value to bring it to")
+    before = {change.target: said("cat", change.target) for change in changes}
+    try:
+        assert [outcome.error for outcome in restore.apply(changes, tmp_path / "state.json")] == [""] * len(changes)
+        assert {change.target: said("cat", change.target) for change in changes} == {
+            change.target: change.after for change in changes
+        }
+        assert control.changes(wanted) == ()  # as the control sees it, it is so now
+    finally:
+        restore.restore(tmp_path / "state.json")
+    assert {change.target: said("cat", change.target) for change in changes} == before
+
+
+@takes_effect("swap")
+def test_swap_of_this_very_machine_is_what_free_says() -> None:
+    total = said("free", "--bytes").splitlines()[2].split()[1]
+    assert observe("swap", real()) == ("off" if total == "0" else "on")
+
+
+@takes_effect("isolated_cores")
+def test_isolated_cores_of_this_very_machine_are_those_the_kernel_was_started_with() -> None:
+    isolated = "isolcpus=" in Path("/proc/cmdline").read_text()
+    if isolated:
+        pytest.skip("which of them are isolated only the kernel's own list says")
+    assert observe("isolated_cores", real()) == "off"
+
+
+@takes_effect("smt")
+def test_siblings_of_this_very_machine_are_what_lscpu_says() -> None:
+    [line] = [line for line in said("lscpu").splitlines() if line.startswith("Thread(s) per core:")]
+    online = Path("/sys/devices/system/cpu/online").read_text()
+    if len(online.strip()) == 1:
+        pytest.skip("one logical CPU has no siblings")
+    assert observe("smt", real()) == ("on" if int(line.split(":")[1]) > 1 else "off")

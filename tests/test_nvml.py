@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from typing import TYPE_CHECKING, Any
 
 import pynvml
@@ -15,21 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(params=["fake", "real"])
-def library(request: pytest.FixtureRequest) -> Any:
-    if request.param == "fake":
-        return FakeNvml()
-    try:
-        with nvml.opened():
-            return pynvml
-    except nvml.NvmlError as error:
-        pytest.skip(f"no NVIDIA device here: {error}")
+@pytest.fixture
+def gpu(nvml_library: Any) -> Iterator[nvml.Gpu]:
+    with nvml.opened(nvml_library) as opened:
+        yield opened.gpus[0]
 
 
 @pytest.fixture
-def gpu(library: Any) -> Iterator[nvml.Gpu]:
-    with nvml.opened(library) as opened:
-        yield opened.gpus[0]
+def changeable(changeable_nvml: Any) -> Iterator[nvml.Gpu]:
+    with nvml.opened(changeable_nvml) as opened:
+        yield nvml.visible_gpu(opened)
 
 
 def test_every_function_of_the_fake_is_one_of_the_library_with_as_many_parameters() -> None:
@@ -65,19 +61,48 @@ def test_states_are_yes_no_or_not_supported(gpu: nvml.Gpu) -> None:
     assert all(isinstance(pid, int) for pid in gpu.processes)
 
 
-def test_setting_the_power_limit_to_what_it_is_leaves_it_so_or_is_not_permitted(gpu: nvml.Gpu) -> None:
-    before = gpu.power_limit_w
-    if before is None:
-        pytest.skip("this device has no power limit")
+def test_a_power_limit_is_set_and_set_back(changeable: nvml.Gpu) -> None:
+    before, limits = changeable.power_limit_w, changeable.power_limits_w
+    if before is None or limits is None:
+        pytest.skip("this device has no power limit to set")
+    wanted = limits[1] - 1 if before > limits[1] - 1 else before + 1
     try:
-        gpu.set_power_limit(before)
-    except nvml.NotPermittedError:
-        pytest.skip("this process may not change the device")
-    assert gpu.power_limit_w == before
+        changeable.set_power_limit(wanted)
+        assert changeable.power_limit_w == wanted
+    finally:
+        changeable.set_power_limit(before)
+    assert changeable.power_limit_w == before
+    with pytest.raises(nvml.NvmlError):
+        changeable.set_power_limit(limits[1] + 100)
 
 
-def test_the_driver_has_a_version(library: Any) -> None:
-    with nvml.opened(library) as opened:
+def test_a_clock_that_is_locked_is_the_one_that_is_read(changeable: nvml.Gpu) -> None:
+    offered = changeable.sm_clocks_mhz
+    if not offered:
+        pytest.skip("this device offers no clocks to choose from")
+    wanted = offered[len(offered) // 2]
+    try:
+        changeable.lock_sm_clock(wanted)
+        time.sleep(0.5)  # a real one takes a moment
+        assert changeable.sm_clock_mhz == pytest.approx(wanted, rel=0.05)
+    finally:
+        changeable.release_sm_clock()
+
+
+def test_persistence_is_switched_and_switched_back(changeable: nvml.Gpu) -> None:
+    before = changeable.persistence
+    if before is None:
+        pytest.skip("this device has no persistence mode")
+    try:
+        changeable.set_persistence(not before)
+        assert changeable.persistence is not before
+    finally:
+        changeable.set_persistence(before)
+    assert changeable.persistence is before
+
+
+def test_the_driver_has_a_version(nvml_library: Any) -> None:
+    with nvml.opened(nvml_library) as opened:
         assert opened.driver[0].isdigit()
 
 
