@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from paretoboard.artifact import Manifest
+    from paretoboard.runtimes.profiling import Profile, Question
 
 RUNTIMES: Final = Registry(
     "runtime",
@@ -66,6 +67,21 @@ class Runtime(ABC):
     def open(self, folder: Path, manifest: Manifest, *, threads: int, batches: tuple[int, ...], cache: Path) -> Session:
         """A session on the artifact in `folder`; the arguments are those of `runtimes.open`."""
 
+    def profile(self, folder: Path, manifest: Manifest, question: Question) -> Profile:
+        """Where the time of a call of the artifact in `folder` goes; the arguments are those of `runtimes.profile`.
+
+        A runtime with a profiler overrides this: here nothing is known but what a call takes.
+        """
+        from paretoboard.runtimes.profiling import Profile, time_calls
+
+        session = self.open(
+            folder, manifest, threads=question.threads, batches=(len(question.images),), cache=question.cache
+        )
+        call_s = time_calls(session.run, session.prepare(question.images), question.seconds)
+        return Profile(
+            source="", batch=len(question.images), call_s=call_s, profiled_calls=0, operators=(), quantized=0
+        )
+
 
 def open(  # noqa: A001 - read as runtimes.open
     folder: Path, *, threads: int, batches: tuple[int, ...], cache: Path | None = None, check: bool = True
@@ -87,6 +103,17 @@ def open(  # noqa: A001 - read as runtimes.open
     manifest = verify(folder) if check else read_manifest(folder)
     runtime = _load(manifest.execution.runtime)
     return runtime.open(folder, manifest, threads=threads, batches=batches, cache=cache or folder / "cache")
+
+
+def profile(folder: Path, question: Question) -> Profile:
+    """Where the time of a call of the artifact in `folder` goes, in sessions of its own that nobody times.
+
+    Raises: as `open`.
+    """
+    from paretoboard.artifact import read_manifest
+
+    manifest = read_manifest(folder)
+    return _load(manifest.execution.runtime).profile(folder, manifest, question)
 
 
 def idle(runtime: str) -> None:

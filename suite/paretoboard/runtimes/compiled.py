@@ -12,7 +12,7 @@ import torch._dynamo
 import torch._inductor.compile_fx
 
 from paretoboard.errors import NotApplicableError
-from paretoboard.runtimes import Runtime, Session
+from paretoboard.runtimes import Runtime
 from paretoboard.runtimes.eager import TorchSession, ready_module, torch_memory_format
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from paretoboard.artifact import Manifest
+    from paretoboard.runtimes.profiling import Profile, Question
 
 
 class Compiled(Runtime):
@@ -32,7 +33,9 @@ class Compiled(Runtime):
         """
         _require_compiler()
 
-    def open(self, folder: Path, manifest: Manifest, *, threads: int, batches: tuple[int, ...], cache: Path) -> Session:
+    def open(
+        self, folder: Path, manifest: Manifest, *, threads: int, batches: tuple[int, ...], cache: Path
+    ) -> TorchSession:
         """Compile for each of `batches`: tens of seconds the first time, a few with the kernels on disk."""
         _require_compiler()
         module = ready_module(folder, manifest, threads)
@@ -53,6 +56,13 @@ class Compiled(Runtime):
                     reason = str(error).strip().splitlines()[0]
                     raise NotApplicableError(f"torch.compile failed at batch {batch}: {reason}") from error
         return session
+
+    def profile(self, folder: Path, manifest: Manifest, question: Question) -> Profile:
+        """Times of the operators that Inductor calls, and of all the kernels together that it generated."""
+        batches = (len(question.images),)
+        return self.open(folder, manifest, threads=question.threads, batches=batches, cache=question.cache).profile(
+            question
+        )
 
 
 def _require_compiler() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from paretoboard.artifact import Execution, Manifest
+    from paretoboard.runtimes.profiling import Profile, Question
 
 
 class TorchSession(Session):
@@ -49,6 +50,13 @@ class TorchSession(Session):
         return np.asarray(native.float().numpy(), dtype=np.float32)
 
 
+    def profile(self, question: Question) -> Profile:
+        """Times of operators from torch.profiler."""
+        from paretoboard.runtimes.profiling import pytorch
+
+        return pytorch.profile(self, self._module, question, str(self._dtype).removeprefix("torch."))
+
+
 class Eager(Runtime):
     """torch without a compiler."""
 
@@ -63,10 +71,17 @@ class Eager(Runtime):
         threads: int,
         batches: tuple[int, ...],  # noqa: ARG002 - any shape runs
         cache: Path,  # noqa: ARG002 - nothing is generated
-    ) -> Session:
+    ) -> TorchSession:
         """The module in its memory format."""
         module = ready_module(folder, manifest, threads)
         return TorchSession(module, module, manifest.execution)
+
+    def profile(self, folder: Path, manifest: Manifest, question: Question) -> Profile:
+        """Times of operators, with what each calls counted as its own."""
+        batches = (len(question.images),)
+        return self.open(folder, manifest, threads=question.threads, batches=batches, cache=question.cache).profile(
+            question
+        )
 
 
 def ready_module(folder: Path, manifest: Manifest, threads: int) -> torch.nn.Module:

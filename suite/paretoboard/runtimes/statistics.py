@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from paretoboard.runtimes.profiling import graph
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import nn
 
@@ -22,12 +24,6 @@ _SCALE_INPUTS: Final = {
     "QLinearConv": (1, 2, 4, 5, 6, 7),
     "QLinearMatMul": (1, 2, 4, 5, 6, 7),
 }
-_CONVOLUTIONS: Final = {
-    "Conv": 1,
-    "ConvInteger": 1,
-    "QLinearConv": 3,
-}  # operator -> which input is its weight
-_PRODUCTS: Final = {"Gemm": 1, "MatMul": 1, "MatMulInteger": 1, "QLinearMatMul": 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +83,30 @@ def _of_graph(content: bytes) -> ModelStatistics:
     return ModelStatistics(
         parameters=sum(array.size for array in stored),
         nonzero_parameters=sum(int(np.count_nonzero(array)) for array in stored),
-        macs=sum(_graph_macs(model)),
+        macs=sum(macs for _, macs in _graph_macs(model)),
     )
 
 
-def _graph_macs(model: Any) -> Iterator[int]:
-    """MACs of each convolution and matrix product of an ONNX model, for one image."""
+def macs_by_kind(candidate: Candidate) -> Mapping[str, int]:
+    """MACs for one image, by kind of operator; kinds without any are left out."""
+    if candidate.graph is not None:
+        import onnx
+
+        counts: Counter[str] = Counter()
+        for kind, macs in _graph_macs(onnx.load_model_from_string(candidate.graph)):
+            counts[kind] += macs
+        return counts
+    import torch
+
+    from paretoboard.runtimes.profiling.pytorch import work_of
+
+    assert candidate.module is not None
+    image = torch.zeros((1, *candidate.input_shape), dtype=getattr(torch, candidate.execution.dtype))
+    return {kind: macs for kind, (macs, _) in work_of(candidate.module, image).items() if macs}
+
+
+def _graph_macs(model: Any) -> Iterator[tuple[str, int]]:
+    """Kind and MACs of each convolution and matrix product of an ONNX model, for one image."""
     import onnx
 
     single = onnx.ModelProto()
@@ -101,15 +115,11 @@ def _graph_macs(model: Any) -> Iterator[int]:
     del single.graph.value_info[:]
     for output in single.graph.output:
         output.type.tensor_type.shape.dim[0].ClearField("dim_param")
-    graph = onnx.shape_inference.infer_shapes(single, data_prop=True).graph
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for value in (*graph.value_info, *graph.input, *graph.output):
+    inferred = onnx.shape_inference.infer_shapes(single, data_prop=True).graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
+    for value in (*inferred.value_info, *inferred.input, *inferred.output):
         shapes[value.name] = tuple(extent.dim_value for extent in value.type.tensor_type.shape.dim)
-    for node in graph.node:
-        if node.op_type in _CONVOLUTIONS:
-            weight = shapes[node.input[_CONVOLUTIONS[node.op_type]]]
-            yield math.prod(shapes[node.output[0]]) * math.prod(weight[1:])
-        elif node.op_type in _PRODUCTS:
-            transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-            weight = shapes[node.input[_PRODUCTS[node.op_type]]]
-            yield math.prod(shapes[node.output[0]]) * weight[-1 if transposed else -2]
+    for node in inferred.node:
+        macs = graph.macs_of(node, shapes)
+        if macs:
+            yield graph.kind_of(node, shapes), macs
