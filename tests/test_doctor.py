@@ -7,14 +7,18 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from paretoboard_runners import controls
+from paretoboard.store import calibrations
+from paretoboard_runners import controls, machine
 from paretoboard_runners.controls import fitness
+from paretoboard_runners.controls.findings import MENDS
 from paretoboard_runners.controls.spin import spin
+from test_calibration import stored
 from test_controls_machine import CPU, PROFILE, contents, machine_tree
 
 if TYPE_CHECKING:
@@ -73,7 +77,8 @@ def test_json_says_the_same_as_the_page() -> None:
     assert told["spin"]["pieces"] > 10
     assert (told["level"] == "unfit") == (done.returncode == 1)
     assert {finding["level"] for finding in told["findings"]} <= {"good", "caveat", "unfit"}
-    assert all(finding["why"] for finding in told["findings"] if finding["level"] != "good")
+    in_the_way = [finding for finding in told["findings"] if finding["level"] != "good"]
+    assert all(finding["why"] and finding["mend"] for finding in in_the_way)
 
 
 @pytest.fixture
@@ -135,6 +140,33 @@ def test_what_is_in_the_way_is_found(tree: Path, file: str, text: str, name: str
     assert found["level"] == "caveat"
     assert found["why"]
     assert found["mend"]
+
+
+def test_what_the_machine_has_no_knob_for_says_so_instead_of_a_command_that_fails(tree: Path) -> None:
+    (tree / f"{CPU}/cpufreq/boost").unlink()
+    boost = findings(doctor("--seconds", "0.1", "--json", "--root", str(tree)))["boost"]
+    assert boost["mend"].startswith("nothing to be done from in here: the kernel has no say over the clock")
+
+
+def test_every_command_that_can_be_told_names_the_cores_and_values_it_is_about() -> None:
+    for name, mend in MENDS.items():
+        told = mend.format(cores="2,3", value="7")
+        assert "{" not in told
+        assert told.startswith(("sudo ", "echo ", "nvidia-smi ")), name
+
+
+def test_a_calibration_is_told_and_one_that_is_missing_is_asked_for(tmp_path: Path) -> None:
+    where = ("--seconds", "0.1", "--json", "--results", str(tmp_path))
+    missing = findings(doctor(*where))["calibration"]
+    assert (missing["level"], missing["found"]) == ("caveat", "none")
+    assert missing["mend"] == "paretoboard doctor --calibrate --profile cpu-1"
+    here = machine.fingerprints().hardware_id
+    calibrations.keep(tmp_path, stored(hardware_id=here, noise_floor=0.0123))
+    known = findings(doctor(*where))["calibration"]
+    assert (known["level"], known["found"]) == ("good", "2026-11-21: noise floor 1.2%, 0 of 12 false alarms")
+    later = datetime(2026, 11, 23, tzinfo=UTC)
+    calibrations.keep(tmp_path, stored(hardware_id=here, false_alarms=9, measured_at=later))
+    assert findings(doctor(*where))["calibration"]["level"] == "caveat"
 
 
 def test_a_machine_without_memory_is_unfit(tree: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from paretoboard_runners import machine, nvml
 from paretoboard_runners.controls.base import Setting
+from paretoboard_runners.controls.findings import NOTHING, Finding, Level, control_findings
 from paretoboard_runners.controls.knobs import read_file
 from paretoboard_runners.controls.session import choose_cores, observe_process
 from paretoboard_runners.controls.spin import Spin, spin
@@ -17,10 +19,8 @@ from paretoboard_runners.controls.spin import Spin, spin
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from paretoboard.records import ControlState
     from paretoboard.spec import HardwareProfile
 
-Level = Literal["good", "caveat", "unfit"]
 _ORDER: Final[tuple[Level, ...]] = ("good", "caveat", "unfit")
 
 # Below this share of a core even paired CPU times run out of undisturbed windows.
@@ -32,46 +32,6 @@ _CLOCK_GOOD: Final = 0.55
 _BUSY: Final = 0.05  # of one core
 _MEMORY_UNFIT, _MEMORY_GOOD = 2**30, 4 * 2**30
 _GOOD_CLOCKS: Final = frozenset({"tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"})
-
-# What brings a control of the machine to what a profile commonly asks for.
-MENDS: Final = {
-    "governor": "sudo cpupower frequency-set --governor performance",
-    "boost": "echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost"
-    "   (Intel: echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo)",
-    "smt": "echo off | sudo tee /sys/devices/system/cpu/smt/control",
-    "perf_event_rate": "sudo sysctl kernel.perf_event_max_sample_rate=1",
-    "swap": "sudo swapoff -a",
-    "isolated_cores": "add isolcpus={cores} nohz_full={cores} to the kernel's command line and restart",
-    "address_randomization": "sudo sysctl kernel.randomize_va_space=2",
-    "gpu_persistence": "sudo nvidia-smi --persistence-mode=1",
-    "gpu_clock": "sudo nvidia-smi --lock-gpu-clocks=MHZ",
-    "gpu_memory_clock": "sudo nvidia-smi --lock-memory-clocks=MHZ",
-    "gpu_power_limit": "sudo nvidia-smi --power-limit=W",
-    "gpu_ecc": "sudo nvidia-smi --ecc-config=1, then restart",
-    "gpu_mig": "sudo nvidia-smi --multi-instance-gpu=0",
-    "gpu_throttling": "cool the GPU, or lower its clock until it no longer slows itself down",
-    "gpu_foreign_processes": "nvidia-smi shows them: end them, or wait",
-}
-_WHY: Final = {
-    "governor": "the clock follows the load, so that what ran before changes what is measured now",
-    "boost": "the clock depends on heat and on how many neighbours work",
-    "smt": "whatever runs on the other hardware thread takes up to half of the core",
-    "perf_event_rate": "the kernel's profiler interrupts the core",
-    "swap": "memory may have to be read back from a disk in the middle of a call",
-    "isolated_cores": "the scheduler may put other tasks on the measured core",
-    "address_randomization": "every launch has the same memory layout, whose luck is measured as an effect",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    level: Level
-    found: str
-    why: str = ""  # it matters; "" when good
-    mend: str = ""  # a command, or what to do; "" when there is nothing to be done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +86,7 @@ def diagnose(
         _clocksource_finding(root),
         _hypervisor_finding(root),
         _quota_finding(root),
-        *_control_findings(states, setting),
+        *control_findings(states, setting),
     )
     return Diagnosis(
         profile=profile.name,
@@ -171,7 +131,7 @@ def _spin_findings(measured: Spin) -> Iterable[Finding]:
         level=share,
         found=f"{measured.cpu_share:.1%} of the time, {measured.switches} times displaced",
         why="" if share == "good" else "wall times hold the waiting for others; CPU times are compared instead",
-        mend="" if share == "good" else "stop other work on this machine, or measure when it is idle",
+        mend="" if share == "good" else "see other load; or measure when the machine is idle",
     )
     even = measured.cpu_jitter <= _JITTER_GOOD
     yield Finding(
@@ -180,7 +140,7 @@ def _spin_findings(measured: Spin) -> Iterable[Finding]:
         found=f"one piece of work in ten takes {measured.cpu_jitter:.1%} more CPU time, {measured.wall_jitter:.1%}"
         " more wall time",
         why="" if even else "clock, caches or memory are shared with others: single numbers scatter",
-        mend="" if even else "hold the clock (governor, boost) and keep neighbours off",
+        mend="" if even else "sudo $(command -v paretoboard) doctor --apply    (holds the clock, where it can be held)",
     )
     quiet = measured.steal <= _STEAL_GOOD
     yield Finding(
@@ -188,7 +148,7 @@ def _spin_findings(measured: Spin) -> Iterable[Finding]:
         level="good" if quiet else "caveat",
         found=f"{measured.steal:.1%}",
         why="" if quiet else "the hypervisor gives the core to other guests, unseen by this machine's own tools",
-        mend="" if quiet else "use a machine with dedicated cores",
+        mend="" if quiet else f"{NOTHING}: rent a machine with dedicated cores",
     )
 
 
@@ -196,6 +156,7 @@ def _others_finding(others: Sequence[Task]) -> Finding:
     load = os.getloadavg()[0]
     if not others:
         return Finding(name="other load", level="good", found=f"none above {_BUSY:.0%} of a core, load {load:.1f}")
+    pids = " ".join(str(task.pid) for task in others)
     shown = ", ".join(f"{task.name} ({task.pid}) {task.cores:.0%}" for task in others[:3])
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
     return Finding(
@@ -203,7 +164,7 @@ def _others_finding(others: Sequence[Task]) -> Finding:
         level="caveat",
         found=f"{shown}{more}, load {load:.1f}",
         why="other tasks take time, caches and memory bandwidth",
-        mend="wait until they are done, or end them",
+        mend=f"kill -STOP {pids}    (kill -CONT lets them go on; or wait until they are done)",
     )
 
 
@@ -216,7 +177,7 @@ def _memory_finding(root: Path) -> Finding:
         level=level,
         found=f"{available / 2**30:.1f} GiB",
         why="" if level == "good" else "a run with torch needs 1 to 4 GiB; one without them is killed",
-        mend="" if level == "good" else "end what uses the memory",
+        mend="" if level == "good" else "ps aux --sort=-rss | head    (shows what uses it: end that)",
     )
 
 
@@ -234,7 +195,7 @@ def _thermal_finding(throttled: int) -> Finding | None:
         found=f"{max((entry.current for entry in readings), default=0):.0f} degrees Celsius at most, slowed down"
         f" {throttled} times meanwhile",
         why="a hot processor lowers its clock" if hot else "",
-        mend="let it cool, clear its air, or hold a lower clock" if hot else "",
+        mend="sudo cpupower frequency-set --max 2GHz    (or let it cool, and clear its air)" if hot else "",
     )
 
 
@@ -257,7 +218,7 @@ def _frequency_finding(setting: Setting) -> Finding | None:
         level="caveat" if slow else "good",
         found=f"{now / 1000:.0f} MHz under load, {share:.0%} of the highest",
         why="the clock stays low under load: a limit on power or heat, or the governor" if slow else "",
-        mend="see governor and thermal; cpupower frequency-info shows the limits" if slow else "",
+        mend="cpupower frequency-info    (shows the limits; see governor and thermal)" if slow else "",
     )
 
 
@@ -298,7 +259,7 @@ def _clocksource_finding(root: Path) -> Finding | None:
         level="good" if good else "caveat",
         found=name,
         why="" if good else "reading this clock costs about a microsecond and a system call",
-        mend="" if good else "add clocksource=tsc tsc=reliable to the kernel's command line and restart",
+        mend="" if good else "echo tsc | sudo tee /sys/devices/system/clocksource/clocksource0/current_clocksource",
     )
 
 
@@ -314,7 +275,7 @@ def _hypervisor_finding(root: Path) -> Finding | None:
         level="caveat",
         found="this is a guest",
         why="clock, neighbours and memory bandwidth are the host's: only paired differences are sound",
-        mend="none from in here; absolute times are of this guest only",
+        mend=f"{NOTHING}: absolute times are of this guest only",
     )
 
 
@@ -327,22 +288,5 @@ def _quota_finding(root: Path) -> Finding | None:
         level="caveat",
         found=f"{quota:g} CPUs of time on {cores} cores",
         why="a process that uses up its share is stopped until the next period, up to 100 ms",
-        mend="give the container whole cores (a cpuset) instead of a quota",
+        mend=f"docker run --cpuset-cpus=0-{max(0, math.floor(quota) - 1)}    (whole cores instead of --cpus={quota:g})",
     )
-
-
-def _control_findings(states: Sequence[ControlState], setting: Setting) -> Iterable[Finding]:
-    """The controls of the machine; those of a process are held by every run itself."""
-    for state in states:
-        if state.name not in MENDS:
-            continue
-        reason = state.applied.removeprefix("not applied: ") if state.applied else ""
-        cores = ",".join(map(str, setting.cores))
-        required = state.name in setting.profile.require
-        yield Finding(
-            name=state.name.replace("_", " "),
-            level="good" if state.held else "unfit" if required else "caveat",
-            found=state.observed + ("" if state.held else f", asked for {state.requested}"),
-            why="" if state.held else reason or _WHY.get(state.name, ""),
-            mend="" if state.held or reason else MENDS[state.name].format(cores=cores),
-        )

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from paretoboard.records import Calibration
     from paretoboard.spec import HardwareProfile
-    from paretoboard_runners.controls.fitness import Diagnosis, Finding
+    from paretoboard_runners.controls.findings import Finding
+    from paretoboard_runners.controls.fitness import Diagnosis
     from paretoboard_runners.controls.knobs import Change
     from paretoboard_runners.controls.restore import Outcome
 
@@ -35,7 +37,7 @@ _VERDICTS = {
 
 @app.command()
 def doctor(
-    profile: Annotated[str, typer.Option(help="Judge the machine by what this profile asks for.")] = "cpu-1",
+    profile: Annotated[str, typer.Option(help="By what this profile, or its file, asks for.")] = "cpu-1",
     apply: Annotated[
         bool, typer.Option("--apply", help="Set what the profile asks of the machine, until --restore.")
     ] = False,
@@ -64,14 +66,20 @@ def doctor(
     if apply + restore + calibrate > 1:
         raise typer.BadParameter("--apply, --restore and --calibrate exclude each other")
     kept = state_file or machine_settings.default_state_file()
-    chosen = profiles.load(profile, locations.profiles_folder())
+    chosen = profiles.find(profile, locations.profiles_folder())
     if calibrate:
         raise typer.Exit(_calibrated(chosen, options.results_folder(results), comparisons, as_json))
     if restore:
         raise typer.Exit(_told(machine_settings.restore(kept), "put back", as_json))
     if apply:
         raise typer.Exit(_told(_applied(chosen, kept, root), "set", as_json))
-    raise typer.Exit(_examined(chosen, machine_settings.pending(kept), seconds, root, as_json))
+    pending = machine_settings.pending(kept)
+    diagnosis = _examined(chosen, options.results_folder(results), seconds, root)
+    if as_json:
+        print(json.dumps(_as_json(diagnosis, pending), indent=2))
+    else:
+        _show(diagnosis, pending)
+    raise typer.Exit(1 if diagnosis.level == "unfit" else 0)
 
 
 def _calibrated(profile: HardwareProfile, results: Path, comparisons: int, as_json: bool) -> int:
@@ -101,7 +109,11 @@ def _calibrated(profile: HardwareProfile, results: Path, comparisons: int, as_js
         print(f"each comparison                       {found.launches} launches of {found.launch_s:g} s")
         print(f"mean load                             {found.load1:.1f}")
         print(f"Stored in {path}; runs under {profile.name} now judge by this noise floor.", file=sys.stderr)
-    return 1 if found.wrong_way or found.false_alarms > found.identical / 4 else 0
+    return 1 if _distrusted(found) else 0
+
+
+def _distrusted(found: Calibration) -> bool:
+    return found.wrong_way > 0 or found.false_alarms > found.identical / 4
 
 
 def _applied(profile: HardwareProfile, state_file: Path, root: Path) -> list[Outcome]:
@@ -127,15 +139,33 @@ def _told(outcomes: Sequence[Outcome], done: str, as_json: bool) -> int:
     return 1 if any(outcome.error and outcome.target for outcome in outcomes) else 0
 
 
-def _examined(profile: HardwareProfile, pending: Sequence[Change], seconds: float, root: Path, as_json: bool) -> int:
+def _examined(profile: HardwareProfile, results: Path, seconds: float, root: Path) -> Diagnosis:
+    """What is to be seen of the machine now, and what its last calibration said."""
     from paretoboard_runners.controls import fitness
 
     diagnosis = fitness.diagnose(profile, seconds=seconds, root=root)
-    if as_json:
-        print(json.dumps(_as_json(diagnosis, pending), indent=2))
-    else:
-        _show(diagnosis, pending)
-    return 1 if diagnosis.level == "unfit" else 0
+    return dataclasses.replace(diagnosis, findings=(*diagnosis.findings, _calibration_finding(profile, results)))
+
+
+def _calibration_finding(profile: HardwareProfile, results: Path) -> Finding:
+    from paretoboard.store import calibrations
+    from paretoboard_runners import machine
+    from paretoboard_runners.controls.findings import Finding
+
+    command = f"paretoboard doctor --calibrate --profile {profile.name}"
+    known = calibrations.latest(results, hardware_id=machine.fingerprints().hardware_id, profile=profile.name)
+    if known is None:
+        why = "how small a difference this machine can show is not known; runs judge as if it were a quiet one"
+        return Finding(name="calibration", level="caveat", found="none", why=why, mend=command)
+    alarms = f"{known.false_alarms} of {known.identical} false alarms"
+    trusted = not _distrusted(known)
+    return Finding(
+        name="calibration",
+        level="good" if trusted else "caveat",
+        found=f"{known.measured_at:%Y-%m-%d}: noise floor {known.noise_floor:.1%}, {alarms}",
+        why="" if trusted else "identical programs were called different: small differences can't be believed here",
+        mend="" if trusted else f"{command}    (once more, when what is above is mended)",
+    )
 
 
 def _as_json(diagnosis: Diagnosis, pending: Sequence[Change]) -> dict[str, Any]:
@@ -180,6 +210,7 @@ def _show_mends(console: Console, findings: Sequence[Finding]) -> None:
     console.print("In the way, and what mends it", style="bold")
     for finding in findings:
         console.print(f"  {finding.name}: {finding.why}", soft_wrap=True)
-        if finding.mend:
-            console.print(f"      {finding.mend}", soft_wrap=True)
-    console.print("\nparetoboard doctor --apply sets what it may, as root; --restore puts it back.")
+        console.print(f"      {finding.mend}", soft_wrap=True)
+    console.print(
+        "\nAll that this program may set: sudo $(command -v paretoboard) doctor --apply, and --restore puts it back."
+    )
