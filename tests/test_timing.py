@@ -86,12 +86,33 @@ def test_three_arms_run_in_a_random_order_and_its_mirror() -> None:
         assert legs[3:] == legs[:3][::-1]
 
 
-def test_a_leg_of_short_calls_lasts_about_two_milliseconds_and_of_longer_ones_has_two() -> None:
+@pytest.mark.parametrize(
+    ("call_ns", "calls"),
+    [(200_000, 10), (700_000, 3), (1_500_000, 2), (49_000_000, 2), (51_000_000, 1), (0, 2_000_000)],
+)
+def test_a_leg_is_as_many_calls_as_the_last_warm_up_call_says(call_ns: int, calls: int) -> None:
+    now_ns = 0
+    durations = iter([9_000_000, 5_000_000, call_ns])  # only the last is warm
+
+    def call(native: int) -> None:
+        nonlocal now_ns
+        now_ns += next(durations)
+
+    assert timing.warm_up(call, [0], 3, clock=lambda: now_ns) == calls
+
+
+def test_all_legs_of_an_arm_in_a_window_have_equally_many_calls_and_short_ones_more() -> None:
     log = launch(SleepingArm(0.0002), SleepingArm(0.003)).calls
-    calls = Counter(log.arm)
-    blocks = len(set(zip(log.window, log.block, strict=True)))
-    assert calls[1] == 2 * 2 * blocks
-    assert 4 * 2 * blocks <= calls[0] <= 14 * 2 * blocks
+    rows = zip(log.window, log.block, log.arm, strict=True)
+    sizes: dict[tuple[int, int], set[float]] = {}
+    for (window, _), block in groupby(rows, key=lambda row: row[:2]):
+        (outer, first), (inner, middle), (_, last) = [
+            (arm, len(list(leg))) for arm, leg in groupby(arm for _, _, arm in block)
+        ]
+        sizes.setdefault((window, outer), set()).update((first, last))
+        sizes.setdefault((window, inner), set()).add(middle / 2)  # two legs of one arm in a row
+    assert all(len(of_arm) == 1 for of_arm in sizes.values())
+    assert all(min(sizes[window, 0]) >= min(sizes[window, 1]) >= 2 for window in set(log.window))
 
 
 def test_arms_of_like_speed_get_legs_of_equally_many_calls_in_every_window() -> None:
@@ -132,7 +153,7 @@ def test_the_times_are_those_of_the_calls() -> None:
 def test_the_same_seed_gives_the_same_order() -> None:
     def first_blocks(seed: int) -> list[list[int]]:
         log = launch(SleepingArm(0.003), SleepingArm(0.003), seed=seed).calls
-        return [legs for (window, block), legs in legs_of(log).items() if window == 0 and block < 8]
+        return [legs for (window, block), legs in legs_of(log).items() if window == 0 and block < timing.WINDOW_BLOCKS]
 
     assert first_blocks(5) == first_blocks(5)
     assert first_blocks(5) != first_blocks(6)

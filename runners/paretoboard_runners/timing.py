@@ -149,16 +149,21 @@ def _fresh_buffers(arms: Sequence[Arm], rng: random.Random) -> tuple[list[bytear
     return holes, inputs, time.perf_counter() - start
 
 
-def warm_up(call: Callable[[Any], Any], inputs: Sequence[Any], calls: int) -> int:
+def warm_up(
+    call: Callable[[Any], Any],
+    inputs: Sequence[Any],
+    calls: int,
+    clock: Callable[[], int] = time.perf_counter_ns,
+) -> int:
     """Call a few times; how many calls make a leg, from the last of them.
 
     The first call of a leg may find the caches full of the other arm's data; the others count (`stats.compare_calls`).
     """
     took_ns = LEG_NS
     for number in range(calls):
-        start = time.perf_counter_ns()
+        start = clock()
         call(inputs[number % len(inputs)])
-        took_ns = time.perf_counter_ns() - start
+        took_ns = clock() - start
     return max(1 if took_ns > LONG_CALL_NS else 2, round(LEG_NS / max(took_ns, 1)))
 
 
