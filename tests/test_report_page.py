@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from builders import board_records, failed_record, run_record
+from builders import board_records, diagnosis, failed_record, operator_cost, run_record
 from paretoboard_reports.render import render, write
 from paretoboard_reports.svg import pareto_plot
 from paretoboard_reports.view import page
@@ -44,7 +44,14 @@ def hostile_records():
     control = dataclasses.replace(record.controls[2], name=HOSTILE, observed=HOSTILE)
     step = {"name": HOSTILE, "version": 1, "parameters": {HOSTILE: HOSTILE}}
     changes = {"title": HOSTILE, "task": HOSTILE, "model": HOSTILE, "recipe": HOSTILE, "notes": (HOSTILE,)}
-    hostile = dataclasses.replace(record, controls=(control,), steps=(step,), **changes)
+    why = diagnosis(
+        operators=(operator_cost(type=HOSTILE, kind=HOSTILE, dtype=HOSTILE),),
+        instruction_sets=(HOSTILE,),
+        fallbacks=(HOSTILE,),
+        sentence=HOSTILE,
+        source=HOSTILE,
+    )
+    hostile = dataclasses.replace(record, controls=(control,), steps=(step,), diagnosis=why, **changes)
     return [
         dataclasses.replace(run_record(), title=HOSTILE, task=HOSTILE),
         hostile,
@@ -198,3 +205,22 @@ def test_the_templates_and_the_style_are_part_of_the_package():
     folder = Path(render.__code__.co_filename).parent
     assert (folder / "static" / "board.css").is_file()
     assert (folder / "templates" / "index.html.j2").is_file()
+
+
+def test_a_roofline_has_a_mark_for_each_operator_with_macs_below_the_limit_it_is_under():
+    record = run_record("ort-int8")
+    html = render(page([run_record(), record]))
+    svg = re.findall(r'<svg class="roofline".*?</svg>', html, re.DOTALL)
+    assert len(svg) == 2
+    root = ET.fromstring(svg[0])
+    marks = root.findall("circle")
+    assert len(marks) == sum(operator.macs > 0 for operator in record.diagnosis.operators)
+    roofs = [line for line in root.iter("line") if line.get("class") == "roof" and line.get("y1") == line.get("y2")]
+    assert len(roofs) == len(record.diagnosis.peaks)
+    # 12.5 M MACs in 0.12 ms are 1.04e11 a second: below the INT8 peak of 2e11, above the float peak of 5.4e10.
+    float_y, int8_y = (float(line.get("y1")) for line in roofs)
+    assert int8_y < float(marks[0].get("cy")) < float_y
+    width, height = map(float, root.get("viewBox").split()[2:])
+    for line in root.iter("line"):
+        assert 0 <= float(line.get("x2")) <= width
+        assert 0 <= float(line.get("y2")) <= height

@@ -113,3 +113,21 @@ def test_board_of_an_unknown_task_is_a_mistake_of_the_caller(tmp_path):
     assert done.returncode == 2
     assert "no/such/task" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_board_says_why_below_the_table_when_asked(results, task):
+    plain = call("board", task, "--results", results).stdout
+    said = call("board", task, "--results", results, "--why", columns=80).stdout
+    (record,) = [record for record in board_records() if record.recipe == "ort-int8"]
+    assert record.diagnosis.sentence not in " ".join(plain.split())
+    assert f"ort-int8: {record.diagnosis.sentence}" in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_board_json_has_the_diagnosis_whole(results, task):
+    rows = {row["recipe"]: row for row in json.loads(call("board", task, "--results", results, "--json").stdout)}
+    (record,) = [record for record in board_records() if record.recipe == "ort-int8"]
+    found = rows["ort-int8"]["diagnosis"]
+    assert found["sentence"] == record.diagnosis.sentence
+    assert found["operators"][0]["macs"] == record.diagnosis.operators[0].macs
+    assert rows["compile"]["diagnosis"] is None

@@ -14,6 +14,7 @@ from builders import (
     MEASURED_AT,
     board_records,
     comparison,
+    diagnosis,
     failed_record,
     metric,
     predictions,
@@ -265,3 +266,30 @@ def test_a_speed_that_does_not_stand_among_all_comparisons_of_the_board_is_undec
     ]
     assert row_of(alone, "bf16").speedup.words == "faster"
     assert row_of(alone + crowd, "bf16").speedup.words == "undecided"
+
+
+def test_a_row_explains_itself_with_operators_limits_and_what_is_still_in_float():
+    why = diagnosis(fallbacks=tuple(f"conv_{index}" for index in range(15)))
+    found = row_of([run_record(), run_record("ort-int8", diagnosis=why)], "ort-int8").details.explanation
+    assert found.sentence == why.sentence
+    first, second = found.operators
+    assert (first.type, first.percent, first.time, first.macs, first.bytes) == (
+        "QLinearConv",
+        "75",
+        "0.120 ms",
+        "12.5 M",
+        "215 kB",
+    )
+    assert (second.macs, second.attainable) == ("–", "62.0 µs")
+    assert found.fallbacks[0] == "conv_0"
+    assert (len(found.fallbacks), found.more_fallbacks) == (12, 3)
+    facts = dict(found.facts)
+    assert facts["A call that nobody watches"] == "0.200 ms"
+    assert facts["Inside operators"] == "0.160 ms, 80 % of it"
+    assert facts["Peak, int8"] == "200 GMAC/s"
+    assert facts["Bandwidth, 262 kB of data"] == "90.0 GB/s"
+    assert facts["Sums of extreme INT8 products"] == "exact"
+
+
+def test_a_row_that_nobody_diagnosed_explains_nothing():
+    assert row_of([run_record(diagnosis=None)], "baseline").details.explanation is None

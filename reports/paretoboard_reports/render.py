@@ -13,7 +13,7 @@ from paretoboard_reports import svg
 from paretoboard_reports.view import signed
 
 if TYPE_CHECKING:
-    from paretoboard_reports.view import Figure, Page
+    from paretoboard_reports.view import Figure, Page, Roof
 
 INDEX: Final = "index.html"
 _STYLE: Final = Path(__file__).parent / "static" / "board.css"
@@ -63,6 +63,7 @@ def _environment() -> Environment:
         verdict_glyphs=VERDICT_GLYPHS,
         marker=_marker,
         plot=_plot,
+        roofline=_roofline,
         # Our own file, without a value from outside.
         style=Markup(_STYLE.read_text(encoding="utf-8")),  # noqa: S704
     )
@@ -76,3 +77,7 @@ def _marker(family: str, standing: str) -> Markup:
 
 def _plot(figure: Figure, name: str, size: svg.Size) -> Markup:
     return Markup(svg.pareto_plot(figure, name, size))  # noqa: S704
+
+
+def _roofline(roof: Roof, name: str) -> Markup:
+    return Markup(svg.roofline_plot(roof, name))  # noqa: S704

@@ -1,11 +1,13 @@
-"""The Pareto plot as inline SVG: no script, no style of its own; colours come from the page's classes.
+"""Plots as inline SVG: no script, no style of its own; colours come from the page's classes.
 
-Lower cost is to the left and higher quality is up, so the ideal corner is at the top left and empty: labels go there.
+In the Pareto plot lower cost is to the left and higher quality is up, so the ideal corner is at the top left and empty:
+labels go there.
 """
 
 from __future__ import annotations
 
 from paretoboard_reports.svg.canvas import Size
 from paretoboard_reports.svg.plot import SHAPES, marker, pareto_plot
+from paretoboard_reports.svg.roofline import roofline_plot
 
-__all__ = ["SHAPES", "Size", "marker", "pareto_plot"]
+__all__ = ["SHAPES", "Size", "marker", "pareto_plot", "roofline_plot"]

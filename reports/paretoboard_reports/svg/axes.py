@@ -48,7 +48,7 @@ def cost_axis(figure: Figure, frame: Frame) -> Axis:
         return frame.right - share * span if figure.x_higher_is_better else frame.left + share * span
 
     ends = (math.exp(low), math.exp(high)) if logarithmic else (low, high)
-    ticks = _log_ticks(*ends, frame.wanted_ticks) if logarithmic else _ticks(*ends, frame.wanted_ticks)
+    ticks = log_ticks(*ends, frame.wanted_ticks) if logarithmic else _ticks(*ends, frame.wanted_ticks)
     return Axis(place=place, ticks=tuple(ticks), low=ends[0], high=ends[1])
 
 
@@ -105,7 +105,7 @@ def _y_range(points: Sequence[Point]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _log_ticks(low: float, high: float, wanted: int) -> list[float]:
+def log_ticks(low: float, high: float, wanted: int) -> list[float]:
     """Round numbers between `low` and `high`, at most `wanted`; by decades, then finer."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     best: list[float] = []

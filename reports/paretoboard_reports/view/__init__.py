@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paretoboard_reports.view.boards import ALLOWED_LOSS, page
-from paretoboard_reports.view.model import Board, Details, Effect, Figure, Page, Place, Point, Row
+from paretoboard_reports.view.model import Board, Details, Effect, Figure, Page, Place, Point, Roof, Row
 from paretoboard_reports.view.numbers import Quantity, signed
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Place",
     "Point",
     "Quantity",
+    "Roof",
     "Row",
     "page",
     "signed",

@@ -8,6 +8,7 @@ import numpy as np
 
 from paretoboard.metrics import METRICS
 from paretoboard_reports.view.effects import speed_effects
+from paretoboard_reports.view.explanation import explanation
 from paretoboard_reports.view.model import ClassLine, Confusion, Details, Line, Step
 from paretoboard_reports.view.numbers import Scale, quantity, significant
 
@@ -50,6 +51,8 @@ def details(cell: Cell, quality_metric: str, quality_effect: Effect | None) -> D
         effects=effects,
         classes=_classes(record),
         confusion=_confusion(record),
+        explanation=explanation(record.diagnosis),
+        diagnosis=record.diagnosis,
         controls=record.controls,
         machine=_machine(record),
         identity=_identity(record),

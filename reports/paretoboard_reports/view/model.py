@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from paretoboard.records import ControlState, Status, Verdict
+from paretoboard.records import ControlState, Diagnosis, Status, Verdict
 from paretoboard_reports.view.numbers import Quantity
 
 AxisName = Literal["latency", "size", "memory", "throughput"]
@@ -82,6 +82,55 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorLine:
+    """All operators of one type in one call."""
+
+    type: str
+    kind: str
+    dtype: str
+    calls: int
+    percent: str  # of the time in operators
+    time: str
+    attainable: str  # by the roofline
+    macs: str
+    bytes: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoofPoint:
+    """All operators of one type, in a roofline."""
+
+    macs_per_byte: float
+    macs_per_s: float
+    share: float  # of the time in operators
+    text: str  # what it says when pointed at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roof:
+    """Operators below the limits of the machine."""
+
+    title: str
+    peaks: tuple[tuple[str, float], ...]  # (label, MACs per second)
+    bandwidths: tuple[tuple[str, float], ...]  # (label, bytes per second)
+    points: tuple[RoofPoint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a recipe is as fast as it is."""
+
+    sentence: str
+    batch: int
+    source: str
+    operators: tuple[OperatorLine, ...]
+    facts: tuple[tuple[str, str], ...]
+    fallbacks: tuple[str, ...]  # operators that a quantized model leaves in float
+    more_fallbacks: int  # that are not named
+    roof: Roof | None  # None where no operator with MACs was timed, or the machine was not measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
     """What a row folds out to; of several seeds, the latest run."""
 
@@ -90,6 +139,8 @@ class Details:
     effects: tuple[tuple[str, Effect], ...]  # (what is compared, how it came out)
     classes: tuple[ClassLine, ...]
     confusion: Confusion | None
+    explanation: Explanation | None
+    diagnosis: Diagnosis | None  # what it rests on, for programs
     controls: tuple[ControlState, ...]
     machine: tuple[tuple[str, str], ...]
     identity: tuple[tuple[str, str], ...]

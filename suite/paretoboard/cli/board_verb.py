@@ -7,8 +7,8 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from paretoboard.records import Diagnosis
     from paretoboard_reports.view import Board, Effect, Page, Quantity, Row
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -39,6 +40,9 @@ def board(
     tasks: options.Tasks,
     results: options.Results = None,
     as_json: options.AsJson = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="Below the table, say of each recipe why it is as fast as it is.")
+    ] = False,
 ) -> None:
     """The ranking table of a task, in the terminal."""
     names = [taskfile.task_name(file) for file in taskfile.find(tasks)]
@@ -51,11 +55,11 @@ def board(
         return
     if not page.boards:
         raise InputError(f"{folder}: no results of {', '.join(names)}. `paretoboard run {' '.join(tasks)}` makes them.")
-    _print(page)
+    _print(page, why=why)
     print(f"Next: paretoboard report --results {folder}  (the same with all details, as a page)", file=sys.stderr)
 
 
-def _print(page: Page) -> None:
+def _print(page: Page, *, why: bool) -> None:
     from rich.console import Console
 
     terminal = Console()
@@ -67,6 +71,18 @@ def _print(page: Page) -> None:
         if number:
             console.print()
         _print_board(console, found, width)
+        if why:
+            _print_reasons(console, found, width)
+
+
+def _print_reasons(console: Console, found: Board, width: int) -> None:
+    from rich.text import Text
+
+    console.print()
+    for row in found.ranked:
+        explanation = row.details.explanation
+        said = explanation.sentence if explanation is not None else "nobody looked."
+        console.print(Text(f"{row.recipe}: ", style="bold").append(said, style="not bold"), width=width)
 
 
 def _print_board(console: Console, found: Board, width: int) -> None:
@@ -200,6 +216,7 @@ def _plain(board: Board, row: Row) -> Mapping[str, Any]:
         "layers": {axis: place.layer for axis, place in row.places.items()},
         "metrics": {name: _value(found) for name, found in shown.items() if found is not None},
         "verdicts": {name: _verdict(found) for name, found in effects.items() if found is not None},
+        "diagnosis": _diagnosis(row.details.diagnosis),
     }
 
 
@@ -217,6 +234,10 @@ def _verdict(found: Effect) -> Mapping[str, Any]:
     quantity = found.quantity
     ends = {"low": _finite(quantity.low), "high": _finite(quantity.high)}
     return {"verdict": found.verdict, "value": _finite(quantity.value), **ends, "reason": found.reason}
+
+
+def _diagnosis(found: Diagnosis | None) -> Mapping[str, Any] | None:
+    return None if found is None else json.loads(json.dumps(asdict(found)), parse_constant=lambda name: None)
 
 
 def _finite(value: float | None) -> float | None:
