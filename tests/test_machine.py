@@ -190,3 +190,29 @@ def test_provenance_holds_the_ids_of_what_it_shows() -> None:
     seen = machine.provenance()
     assert seen.hardware_id == digest(dict(seen.hardware))
     assert seen.environment_id == digest(dict(seen.environment))
+
+
+@pytest.mark.parametrize(
+    ("line", "sets"),
+    [
+        ("flags : fpu avx2 avx512f avx512_bf16 avx512_vnni", ("AVX512-VNNI", "AVX512-BF16")),
+        ("flags : fpu avx2 avx_vnni amx_int8", ("AVX-VNNI", "AMX-INT8")),
+        ("flags : fpu avx2", ()),
+        ("Features : fp asimd asimddp i8mm bf16", ("ARM dot product", "ARM I8MM", "ARM BF16")),
+    ],
+)
+def test_instruction_sets_for_few_bits_are_read_from_the_processor_s_flags(
+    tmp_path: Path, line: str, sets: tuple[str, ...]
+) -> None:
+    (tree(tmp_path) / "proc/cpuinfo").write_text(f"processor : 0\n{line}\n\nprocessor : 1\nflags : avx_vnni\n")
+    assert machine.instruction_sets(root=tmp_path) == sets
+
+
+@pytest.mark.parametrize(("capability", "sets"), [((6, 0), ()), ((6, 1), ("DP4A",)), ((9, 0), ("DP4A",))])
+def test_a_gpu_has_dot_products_of_int8_from_capability_6_1_on(
+    capability: tuple[int, int], sets: tuple[str, ...]
+) -> None:
+    library = FakeNvml([Device(uuid="GPU-aaaa", capability=capability)])
+    assert machine.instruction_sets("cuda", open_nvml=lambda: nvml.opened(library)) == sets
+    broken = FakeNvml(driver=False)
+    assert machine.instruction_sets("cuda", open_nvml=lambda: nvml.opened(broken)) == ()

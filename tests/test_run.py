@@ -72,6 +72,29 @@ def test_every_prediction_and_every_call_is_kept(measured: dict[str, RunRecord])
     assert latency.n == int((record.calls.arm == 1).sum())
 
 
+def test_every_measured_run_ends_with_a_diagnosis_and_one_roofline_serves_them_all(
+    measured: dict[str, RunRecord], tiny_results: Path
+) -> None:
+    for record in (measured["baseline"], measured["ort-fp32"]):
+        found = record.diagnosis
+        assert found is not None, record.notes
+        assert sum(operator.share for operator in found.operators) == pytest.approx(1)
+        macs = record.metric("macs")
+        assert macs is not None
+        assert sum(operator.macs for operator in found.operators) >= macs.value
+        assert found.operators[0].kind == "convolution"
+        assert found.call_s > 0
+        assert found.sentence
+    first, second = measured["baseline"].diagnosis, measured["ort-fp32"].diagnosis
+    assert first is not None
+    assert second is not None
+    assert (first.peaks, first.bandwidths) == (second.peaks, second.bandwidths)
+    assert second.attainable_s is not None
+    assert second.attainable_s > 0
+    assert len(list((tiny_results / "rooflines").iterdir())) == 1
+    assert measured["diverging"].diagnosis is None
+
+
 def test_top1_is_what_the_predictions_say(measured: dict[str, RunRecord]) -> None:
     record = measured["baseline"]
     assert record.predictions is not None

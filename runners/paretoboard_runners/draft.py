@@ -13,6 +13,7 @@ from paretoboard.records import (
     ArtifactInfo,
     Comparison,
     ControlState,
+    Diagnosis,
     MetricValue,
     Predictions,
     Provenance,
@@ -37,11 +38,12 @@ class Draft:
     metrics: list[MetricValue] = field(default_factory=list)
     timed: list[TimedComparison] = field(default_factory=list)
     predictions: Predictions | None = None
+    diagnosis: Diagnosis | None = None
     notes: list[str] = field(default_factory=list)
 
     def forget(self) -> None:
         """Start over."""
-        self.artifact = self.predictions = None
+        self.artifact = self.predictions = self.diagnosis = None
         self.metrics, self.timed, self.notes = [], [], []
 
     def add(self, name: str, value: float, *, n: int, scope: str = "") -> None:
@@ -78,6 +80,7 @@ class Draft:
             windows=tuple(window for timed in self.timed for window in timed.windows),
             calls=join_calls([timed.calls for timed in self.timed]) if self.timed else None,
             predictions=self.predictions,
+            diagnosis=self.diagnosis,
             notes=tuple(self.notes),
             log_tail=log_tail[-_LOG_TAIL:],
         )

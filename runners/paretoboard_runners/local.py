@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from paretoboard.errors import DataError, NotApplicableError, RefusedError
-from paretoboard_runners import controls, machine
+from paretoboard_runners import controls, diagnose, machine
 from paretoboard_runners.client import JobFailedError, Worker, WorkerLostError
 from paretoboard_runners.draft import Draft
 from paretoboard_runners.measurement import Held, Measurement, TimedOtherwiseError
@@ -33,14 +33,21 @@ class LocalRunner:
     """Runs on this machine, in processes forked from one pinned worker per profile."""
 
     def __init__(
-        self, *, data_root: Path, artifacts: Path, noise_floor: Callable[[str], float] = lambda profile: 0.0
+        self,
+        *,
+        data_root: Path,
+        artifacts: Path,
+        noise_floor: Callable[[str], float] = lambda profile: 0.0,
+        rooflines: diagnose.Rooflines | None = None,
     ) -> None:
         """A runner with its own folder of artifacts.
 
         Args:
             noise_floor: by profile, the effect that identical programs reach here (`Calibration.noise_floor`).
+            rooflines: where those of this machine are kept, by default with this runner.
         """
         self._noise_floor = noise_floor
+        self._rooflines = rooflines or diagnose.remembered()
         self._data_root = data_root.absolute()
         self._artifacts = artifacts.absolute()
         self._held: Held | None = None
@@ -98,6 +105,7 @@ class LocalRunner:
             data_root=self._data_root,
             artifacts=self._artifacts,
             noise_floor=self._noise_floor(run.profile.name),
+            rooflines=self._rooflines,
             run=run,
             draft=draft,
             watch=watch,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from paretoboard.records import Provenance
+    from paretoboard.spec import Device
 
 # Distributions whose version can change a number. What is not installed is left out.
 SOFTWARE: Final = (
@@ -49,6 +50,22 @@ SOFTWARE: Final = (
     "torchvision",
     "triton",
 )
+# Flag of /proc/cpuinfo -> the instruction set for arithmetic of fewer than 32 bits that it stands for.
+_INSTRUCTION_SETS: Final = {
+    "avx_vnni": "AVX-VNNI",
+    "avx512_vnni": "AVX512-VNNI",
+    "avx512_bf16": "AVX512-BF16",
+    "avx512_fp16": "AVX512-FP16",
+    "amx_int8": "AMX-INT8",
+    "amx_bf16": "AMX-BF16",
+    "asimddp": "ARM dot product",
+    "i8mm": "ARM I8MM",
+    "bf16": "ARM BF16",
+}
+
+
+# CUDA C++ Programming Guide, "Compute Capabilities": __dp4a needs 6.1.
+_DP4A_SINCE: Final = (6, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +146,22 @@ def project_commit(checkout: Path | None = None) -> str:
     if not oid or oid == "(initial)":
         return ""
     return oid + ("" if all(line.startswith("#") for line in lines) else "+dirty")
+
+
+def instruction_sets(
+    device: Device = "cpu", *, root: Path = Path("/"), open_nvml: nvml.Opener = nvml.opened
+) -> tuple[str, ...]:
+    """The instruction sets of the first processor, or of the GPU, for arithmetic of fewer than 32 bits."""
+    if device == "cuda":
+        try:
+            with open_nvml() as library:
+                capability = nvml.visible_gpu(library).compute_capability
+        except nvml.NvmlError:
+            return ()
+        return ("DP4A",) if capability is not None and capability >= _DP4A_SINCE else ()
+    info = _cpuinfo(root)
+    flags = set((info.get("flags") or info.get("Features") or "").split())
+    return tuple(name for flag, name in _INSTRUCTION_SETS.items() if flag in flags)
 
 
 def usable_cpus(root: Path = Path("/"), allowed: Iterable[int] | None = None) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The phases of one run, in order: build, quality, memory, timing, energy, scenarios."""
+"""The phases of one run, in order: build, quality, memory, timing, diagnosis, energy, scenarios."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paretoboard import runtimes
 from paretoboard.plan import RunSpec
 from paretoboard.records import ArtifactInfo, Predictions
 from paretoboard.spec import BASELINE, HardwareProfile, Recipe
-from paretoboard_runners import controls, energy, jobs, repeats, scenarios
+from paretoboard_runners import controls, diagnose, energy, jobs, repeats, scenarios
 from paretoboard_runners.client import JobLimits, Worker
 from paretoboard_runners.comparing import TimedComparison, time_against
 from paretoboard_runners.draft import Draft
@@ -53,6 +53,7 @@ class Measurement:
     data_root: Path
     artifacts: Path
     noise_floor: float
+    rooflines: diagnose.Rooflines
     run: RunSpec
     draft: Draft
     watch: Watch
@@ -71,6 +72,7 @@ class Measurement:
         inputs = self._score(built)
         self._probe(built, inputs)
         self._time_all(baseline, built, inputs)
+        self._diagnose(baseline, built, inputs)
         self._energy(built, inputs)
         for scenario in self.run.measure.scenarios:
             self._scenario(built, scenario)
@@ -179,6 +181,18 @@ class Measurement:
         self.draft.notes.append(
             f"In the {elapsed_s:.1f} s of timing the supervising processes used {here_s + worker_s:.2f} s of CPU time, "
             f"{worker_s:.2f} s of it in the worker, which starts the timed processes and then waits on their cores."
+        )
+
+    def _diagnose(self, baseline: jobs.BuildResult, built: jobs.BuildResult, inputs: Path) -> None:
+        self.draft.diagnosis = diagnose.explain(
+            self.held.worker,
+            self.draft,
+            baseline=baseline,
+            built=built,
+            comparisons=tuple(timed.comparison for timed in self.draft.timed),
+            input_file=inputs,
+            rooflines=self.rooflines,
+            limits=self._limits(),
         )
 
     def _supervision_s(self) -> tuple[float, float]:

@@ -81,6 +81,12 @@ class Gpu:
         return str(self._ask("nvmlDeviceGetUUID"))
 
     @property
+    def compute_capability(self) -> tuple[int, int] | None:
+        """CUDA's (major, minor) of the chip."""
+        found = self._ask("nvmlDeviceGetCudaComputeCapability")
+        return None if found is None else (int(found[0]), int(found[1]))
+
+    @property
     def sm_clock_mhz(self) -> int | None:
         """Clock of the multiprocessors, now."""
         return _optional_int(self._ask("nvmlDeviceGetClockInfo", self._library.NVML_CLOCK_SM))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Progress:
     """How far the run in hand is."""
 
-    stage: str  # "build", "quality", "memory", "timing", "energy", "scenarios"
+    stage: str  # "build", "quality", "memory", "timing", "roofline", "diagnosis", "energy", "scenarios"
     done: float  # share of the stage, 0 to 1
     text: str
 

@@ -20,6 +20,7 @@ class Device:
     name: str = "NVIDIA H100 80GB HBM3"
     memory_total: int = 80 * 2**30
     memory_used: int = 2**30
+    capability: tuple[int, int] = (9, 0)
     sm_clock: int = 1980
     memory_clock: int = 2619
     locked_sm: tuple[int, int] | None = None
@@ -75,6 +76,9 @@ class FakeNvml:
         if not 0 <= index < len(self.devices):
             raise self.NVMLError(pynvml.NVML_ERROR_INVALID_ARGUMENT)
         return self.devices[index]
+
+    def nvmlDeviceGetCudaComputeCapability(self, handle: Device) -> list[int]:
+        return list(handle.capability)
 
     def nvmlDeviceGetUUID(self, handle: Device) -> str:
         return handle.uuid

@@ -124,7 +124,7 @@ def _dtype(node: Any) -> str:
 
 
 def _bytes(port: Any) -> int:
-    return math.prod(_shape(port)) * max(1, port.get_element_type().bitwidth // 8)
+    return math.prod(_shape(port)) * max(1, int(port.get_element_type().bitwidth) // 8)
 
 
 def _shape(port: Any) -> Sequence[int]:
