@@ -41,15 +41,13 @@ def launch(*arms: SleepingArm, seconds: float = 0.6, seed: int = 1, threads: int
 
 
 def legs_of(log: timing.CallLog) -> dict[tuple[int, int], list[int]]:
-    """Order of the arms in each (window, block), the two calls of a leg taken together."""
+    """Order of the arms in each (window, block), for calls so long that each is a leg."""
     rows = zip(log.window, log.block, log.arm, strict=True)
-    calls = {key: [arm for _, _, arm in group] for key, group in groupby(rows, key=lambda row: row[:2])}
-    assert all(arms[::2] == arms[1::2] for arms in calls.values())
-    return {key: arms[::2] for key, arms in calls.items()}
+    return {key: [arm for _, _, arm in group] for key, group in groupby(rows, key=lambda row: row[:2])}
 
 
 def test_every_block_of_two_arms_is_abba_or_baab_and_both_occur() -> None:
-    log = launch(SleepingArm(0.003), SleepingArm(0.003)).calls
+    log = launch(SleepingArm(0.004), SleepingArm(0.004)).calls
     orders = Counter(tuple(legs) for legs in legs_of(log).values())
     assert set(orders) == {(0, 1, 1, 0), (1, 0, 0, 1)}
 
@@ -59,7 +57,7 @@ def test_a_window_never_begins_with_the_arm_that_was_warmed_up_last() -> None:
 
     class Remembering(SleepingArm):
         def __init__(self, number: int) -> None:
-            super().__init__(0.003)
+            super().__init__(0.004)
             self.number = number
 
         def refresh(self) -> None:
@@ -69,18 +67,18 @@ def test_a_window_never_begins_with_the_arm_that_was_warmed_up_last() -> None:
             called.append(self.number)
             return super().call(native)
 
-    log = launch(Remembering(0), Remembering(1), seconds=2.0).calls
+    log = launch(Remembering(0), Remembering(1), seconds=3.0).calls
     # Both are refreshed, then warmed up (three times in the first window, once in all others), then timed.
     starts = [at + 1 for at, number in enumerate(called) if number == -1 and called[at + 1] != -1]
     warmed = [called[at + (5 if window == 0 else 1)] for window, at in enumerate(starts)]
     first = [called[at + (6 if window == 0 else 2)] for window, at in enumerate(starts)]
-    assert len(starts) == len(set(log.window)) >= 4
+    assert len(starts) == len(set(log.window)) >= 3
     assert all(last != begun for last, begun in zip(warmed, first, strict=True))
     assert set(first) == {0, 1}
 
 
 def test_three_arms_run_in_a_random_order_and_its_mirror() -> None:
-    log = launch(*[SleepingArm(0.003) for _ in range(3)]).calls
+    log = launch(*[SleepingArm(0.004) for _ in range(3)]).calls
     for legs in legs_of(log).values():
         assert sorted(legs[:3]) == [0, 1, 2]
         assert legs[3:] == legs[:3][::-1]
@@ -102,7 +100,7 @@ def test_a_leg_is_as_many_calls_as_the_last_warm_up_call_says(call_ns: int, call
 
 
 def test_all_legs_of_an_arm_in_a_window_have_equally_many_calls_and_short_ones_more() -> None:
-    log = launch(SleepingArm(0.0002), SleepingArm(0.003)).calls
+    log = launch(SleepingArm(0.0002), SleepingArm(0.004)).calls
     rows = zip(log.window, log.block, log.arm, strict=True)
     sizes: dict[tuple[int, int], set[float]] = {}
     for (window, _), block in groupby(rows, key=lambda row: row[:2]):
@@ -130,7 +128,7 @@ def test_a_launch_fills_two_windows_of_four_blocks_however_slow_the_calls() -> N
 
 
 def test_weights_are_put_into_fresh_buffers_once_a_window_and_warm_up_calls_are_not_recorded() -> None:
-    arms = SleepingArm(0.003), SleepingArm(0.003)
+    arms = SleepingArm(0.004), SleepingArm(0.004)
     done = launch(*arms)
     windows = len(done.windows)
     assert [arm.refreshed for arm in arms] == [windows, windows]
@@ -152,7 +150,7 @@ def test_the_times_are_those_of_the_calls() -> None:
 
 def test_the_same_seed_gives_the_same_order() -> None:
     def first_blocks(seed: int) -> list[list[int]]:
-        log = launch(SleepingArm(0.003), SleepingArm(0.003), seed=seed).calls
+        log = launch(SleepingArm(0.004), SleepingArm(0.004), seed=seed).calls
         return [legs for (window, block), legs in legs_of(log).items() if window == 0 and block < timing.WINDOW_BLOCKS]
 
     assert first_blocks(5) == first_blocks(5)
@@ -169,5 +167,5 @@ def test_kept_outputs_are_what_the_call_answered_for_that_input() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_all_columns_have_one_entry_per_call(threads: int) -> None:
-    arrays = launch(SleepingArm(0.003), SleepingArm(0.003), threads=threads).calls.arrays()
+    arrays = launch(SleepingArm(0.004), SleepingArm(0.004), threads=threads).calls.arrays()
     assert len({len(column) for column in arrays.values()}) == 1

@@ -42,7 +42,7 @@ def measure(arm: RepeatableArm, plan: timing.LaunchPlan) -> tuple[float, ...]:
     """
     rng = random.Random(plan.seed)
     [repeated] = arm.unseen(1)
-    calls = min(_MOST_CALLS, timing.warm_up(arm.call, [repeated], calls=2))
+    calls = min(_MOST_CALLS, timing.leg_of(timing.warm_up(arm.call, [repeated], calls=2)))
     effects: list[float] = []
     timed_s = 0.0
     with timing.no_garbage_collection():

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LEG_NS: Final = 2_000_000  # a leg is enough calls for 2 ms, and no fewer than two
-LONG_CALL_NS: Final = 50_000_000  # of which a leg is one: what refilling the caches costs hardly shows in it
+LEG_NS: Final = 2_000_000  # a leg is one call, or enough calls for 2 ms
+# Shorter calls come at least in twos, and the first of a leg does not count (`stats.compare_calls`): it may find the
+# caches full of the other arm's data. In longer ones that hardly shows, and arms that alternate call by call share
+# what disturbs them: in legs of two, matrix products of 4 ms were compared half as precisely.
+SHORT_CALL_NS: Final = 3_000_000
 WINDOW_S: Final = 0.25
 WINDOW_BLOCKS: Final = 4
 REALLOCATION_FACTOR: Final = 5.0  # a window lasts at least so many times what re-allocating took
@@ -104,6 +107,7 @@ def run_launch(
     """
     rng = random.Random(plan.seed)
     log, states, outputs = CallLog(), [], []
+    fastest_ns: dict[int, int] = {}  # call of each arm among its warm-ups
     launch_start = time.perf_counter_ns()
     elapsed_s = 0.0
     window = 0
@@ -113,8 +117,10 @@ def run_launch(
         warm_ups = 3 if window == 0 else 1
         # The first leg belongs to another arm than the last warm-up, so that it is like every leg after a switch.
         first_order = rng.sample(range(len(arms)), len(arms))
-        own_legs = {index: warm_up(arms[index].call, inputs[index], warm_ups) for index in first_order}
-        leg_calls = _like_legs([own_legs[index] for index in range(len(arms))])
+        for index in first_order:
+            took_ns = warm_up(arms[index].call, inputs[index], warm_ups)
+            fastest_ns[index] = min(fastest_ns.get(index, took_ns), took_ns)
+        leg_calls = _like_legs([leg_of(fastest_ns[index]) for index in range(len(arms))])
         with no_garbage_collection():
             kept = _run_window(
                 arms, inputs, leg_calls, first_order, rng, log, window, plan.threads, launch_start, refresh_s
@@ -149,22 +155,20 @@ def _fresh_buffers(arms: Sequence[Arm], rng: random.Random) -> tuple[list[bytear
     return holes, inputs, time.perf_counter() - start
 
 
-def warm_up(
-    call: Callable[[Any], Any],
-    inputs: Sequence[Any],
-    calls: int,
-    clock: Callable[[], int] = time.perf_counter_ns,
-) -> int:
-    """Call a few times; how many calls make a leg, from the last of them.
-
-    The first call of a leg may find the caches full of the other arm's data; the others count (`stats.compare_calls`).
-    """
-    took_ns = LEG_NS
+def warm_up(call: Callable[[Any], Any], inputs: Sequence[Any], calls: int) -> int:
+    """Call a few times; the nanoseconds that the fastest of these calls took, at least 1."""
+    fastest_ns = 0
     for number in range(calls):
-        start = clock()
+        start = time.perf_counter_ns()
         call(inputs[number % len(inputs)])
-        took_ns = clock() - start
-    return max(1 if took_ns > LONG_CALL_NS else 2, round(LEG_NS / max(took_ns, 1)))
+        took_ns = max(1, time.perf_counter_ns() - start)
+        fastest_ns = min(fastest_ns or took_ns, took_ns)
+    return fastest_ns
+
+
+def leg_of(call_ns: int) -> int:
+    """How many calls of `call_ns` each make a leg."""
+    return max(2 if call_ns < SHORT_CALL_NS else 1, round(LEG_NS / call_ns))
 
 
 def _like_legs(own: Sequence[int]) -> list[int]:
