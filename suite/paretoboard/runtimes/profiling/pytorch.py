@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from paretoboard.runtimes.profiling import OperatorTime, Profile, calls_within, time_calls, typical
+from paretoboard.runtimes.profiling import WITH_MACS, OperatorTime, Profile, calls_within, time_calls, typical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -212,7 +212,9 @@ def _times(watched: Iterable[Any]) -> Mapping[Kind, tuple[str, int, float]]:
 
 
 def _name(event: Any, kind: Kind) -> str:
-    """An operator, and the one below it that does the work: the same convolution has fast kernels and slow ones."""
+    """An operator; one with MACs with the one below it that does the work, of which some are fast and some slow."""
+    if kind not in WITH_MACS:
+        return str(event.name)
     inner = event
     while inner.cpu_children:
         longest = max(inner.cpu_children, key=lambda child: float(child.time_range.elapsed_us()))
