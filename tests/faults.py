@@ -27,7 +27,7 @@ class FaultResult:
 
 
 def misbehave(job: FaultJob, folder: Path, emit: Callable[[dict[str, object]], None]) -> FaultResult:
-    return FaultResult(text=_FAULTS[job.kind](folder, emit) or "")
+    return FaultResult(text=FAULTS[job.kind](folder, emit) or "")
 
 
 def _segmentation_fault(folder: Path, emit: object) -> None:
@@ -117,7 +117,19 @@ def _sleep(folder: Path, emit: Callable[[dict[str, object]], None]) -> None:
     time.sleep(3600)
 
 
-_FAULTS: dict[str, Callable[..., str | None]] = {
+def _nap(folder: Path, emit: Callable[[dict[str, object]], None]) -> str:
+    emit({"stage": "test", "done": 0.0, "text": "asleep"})
+    time.sleep(2.0)
+    return "rested"
+
+
+def _unrepeatable(folder: Path, emit: object) -> None:
+    import torch
+
+    torch.zeros(5).put_(torch.tensor([1, 2]), torch.ones(2), accumulate=False)
+
+
+FAULTS: dict[str, Callable[..., str | None]] = {
     "segmentation fault": _segmentation_fault,
     "abort": _abort,
     "native loop": _native_loop,
@@ -134,4 +146,6 @@ _FAULTS: dict[str, Callable[..., str | None]] = {
     "be killed": _be_killed,
     "name pid": _name_pid,
     "sleep": _sleep,
+    "nap": _nap,
+    "unrepeatable": _unrepeatable,
 }

@@ -116,6 +116,19 @@ def test_garbage_among_the_events_is_passed_over(worker: Worker) -> None:
     assert events == [{"stage": "test", "done": 1.0, "text": "after the garbage"}]
 
 
+def test_watching_a_job_costs_nothing_while_it_works(worker: Worker) -> None:
+    def spent_s() -> float:
+        own, watcher = time.process_time(), psutil.Process(worker.pid).cpu_times()
+        return own + watcher.user + watcher.system
+
+    asleep_s: list[float] = []
+    limits = JobLimits(timeout_s=30.0)
+    job = FaultJob(kind="nap")
+    worker.do("faults:misbehave", job, FaultResult, limits=limits, on_event=lambda event: asleep_s.append(spent_s()))
+    # Two seconds in `select`; the rest is clearing away behind the job.
+    assert spent_s() - asleep_s[0] < 0.1
+
+
 def test_every_job_has_a_process_of_its_own(worker: Worker) -> None:
     pids = {do(worker, "name pid").text for _ in range(3)}
     assert len(pids) == 3
