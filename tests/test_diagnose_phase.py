@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from datetime import UTC, datetime
 from typing import Any
 
-from builders import provenance, run_spec
+from builders import comparison, provenance, recipe, run_spec
 from paretoboard.records import Bandwidth, Peak
 from paretoboard.store import rooflines
 from paretoboard_runners import diagnose, jobs, roofline
@@ -103,3 +104,11 @@ def test_a_diagnosis_that_fails_is_a_note_with_its_reason(tmp_path: Any) -> None
         "What this machine can reach was not measured: ValueError: the profile names no time of 3 nodes.",
         "Not diagnosed: ValueError: the profile names no time of 3 nodes.",
     ]
+
+
+def test_a_recipe_is_spoken_of_beside_its_runtime_alone_and_not_beside_a_part_of_it() -> None:
+    parts = recipe("ort-fp32"), recipe("half", [("prune.structured", {"parameters": 0.3}), ("run.onnxruntime", {})])
+    whole = dataclasses.replace(recipe("ort-int8"), references=parts)
+    found = [comparison(against=name) for name in ("half", "ort-fp32", "baseline")]
+    assert [each.against for each in diagnose.most_telling(whole, found)] == ["baseline", "ort-fp32"]
+    assert [each.against for each in diagnose.most_telling(recipe("bf16"), found)] == ["baseline"]

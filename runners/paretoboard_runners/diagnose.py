@@ -14,13 +14,19 @@ from paretoboard import artifact, runtimes
 from paretoboard.diagnosis import Origin, diagnose
 from paretoboard.errors import StoreError
 from paretoboard.records import Roofline
+from paretoboard.registry import TECHNIQUES
 from paretoboard.runtimes.profiling import Profile, Question
 from paretoboard.runtimes.statistics import macs_by_kind
+from paretoboard.spec import BASELINE
+from paretoboard.taskfile.order import is_runtime
 from paretoboard_runners import machine, roofline
 from paretoboard_runners.client import JobFailedError, JobLimits, Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from paretoboard.records import Comparison, Diagnosis
+    from paretoboard.spec import Recipe
     from paretoboard_runners import jobs
     from paretoboard_runners.draft import Draft
     from paretoboard_runners.supervise import Emitter
@@ -152,7 +158,7 @@ def explain(
         nonzero_parameters=built.cost.nonzero_parameters,
         macs_by_kind=found.macs_by_kind,
         baseline_macs_by_kind=found.baseline_macs_by_kind,
-        comparisons=tuple(each for each in comparisons if each.batch == job.batch),
+        comparisons=most_telling(draft.run.recipe, [each for each in comparisons if each.batch == job.batch]),
         saturating=found.saturating,
     )
     return diagnose(found.profile, origin, roof, machine.instruction_sets(draft.run.profile.device))
@@ -164,3 +170,16 @@ def _roofline_or_note(worker: Worker, draft: Draft, rooflines: Rooflines, limits
     except (JobFailedError, StoreError) as error:
         draft.notes.append(f"What this machine can reach was not measured: {error}.")
         return None
+
+
+def most_telling(recipe: Recipe, comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """With the baseline, and then with the recipe's runtime alone: both do the baseline's MACs."""
+    alone = {
+        reference.name
+        for reference in recipe.references
+        if all(is_runtime(step.name, TECHNIQUES.load(step.name)) for step in reference.steps)
+    }
+    return (
+        *(found for found in comparisons if found.against == BASELINE),
+        *(found for found in comparisons if found.against in alone),
+    )

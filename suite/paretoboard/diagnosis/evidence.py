@@ -20,7 +20,7 @@ class Origin:
     nonzero_parameters: int
     macs_by_kind: Mapping[str, int] = field(default_factory=dict)  # of one image
     baseline_macs_by_kind: Mapping[str, int] = field(default_factory=dict)
-    comparisons: tuple[Comparison, ...] = ()  # at the batch of the profile
+    comparisons: tuple[Comparison, ...] = ()  # at the batch, the most telling one last
     saturating: tuple[str, ...] | None = None  # INT8 operators whose sums do; None where they were not checked
 
     @property

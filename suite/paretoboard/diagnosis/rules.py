@@ -229,7 +229,7 @@ def _precision(evidence: Evidence) -> str:
 
 
 def _speed(evidence: Evidence) -> str:
-    return "" if (found := _nearest(evidence)) is None else speed_in_words(found)
+    return "" if (found := _telling(evidence)) is None else speed_in_words(found)
 
 
 def speed_in_words(found: Comparison) -> str:
@@ -247,13 +247,13 @@ def _times(factor: float, much: str, little: str) -> str:
     return f"{factor:.1f} times as {much} as" if factor >= 1.5 else f"{percent(factor - 1)} {little} than"
 
 
-def _nearest(evidence: Evidence) -> Comparison | None:
-    """The comparison that says most: with the recipe that differs least, which is the last that was asked for."""
+def _telling(evidence: Evidence) -> Comparison | None:
+    """The comparison that says most, where there is one."""
     return evidence.origin.comparisons[-1] if evidence.origin.comparisons else None
 
 
 def _is_faster(evidence: Evidence) -> bool:
-    found = _nearest(evidence)
+    found = _telling(evidence)
     return found is not None and found.verdict == "better"
 
 
