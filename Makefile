@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help board debian test check format schema bench bench-kill bench-rigor clean
+.PHONY: help board debian test check format schema bench bench-kill bench-rigor bench-train bench-parity clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -54,6 +54,14 @@ bench-kill: .venv/installed-test ## Kill `run tasks/quick` at 20 random moments,
 # Resumes where it was stopped. hyperfine comes with `make debian`; without it, its row is left out with a reason.
 bench-rigor: .venv/installed-bench ## False alarms and finds of ab1 and of other tools' rules: an hour; QUICK=1: 8 minutes
 	PYTHONPATH=tests $(BIN)/python -m bench.rigor $(if $(QUICK),--extent quick)
+
+# On all cores, as builds are; QUICK=1 takes a minute instead of four.
+bench-train: .venv/installed-test ## Images per second of the trainer beside a bare loop of the same network
+	PYTHONPATH=tests $(BIN)/python -m bench.train $(if $(QUICK),--extent quick)
+
+# What is built is kept in results/parity. ONLY=ort compares with one library only.
+bench-parity: .venv/installed-test ## Our recipes beside the libraries' own procedures: half an hour; QUICK=1: minutes
+	PYTHONPATH=tests $(BIN)/python -m bench.parity $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--extent quick)
 
 schema: .venv/installed ## Write tasks/task.schema.json, with which editors check task files
 	$(BIN)/python -m paretoboard.taskfile.schema tasks/task.schema.json

@@ -34,7 +34,7 @@ def launch(job: jobs.LaunchJob, folder: Path, emit: Emitter) -> jobs.LaunchResul
         index: runtimes.open(job.artifacts[index], threads=job.plan.threads, batches=(job.batch,))
         for index in random.Random(job.plan.seed).sample(range(count), count)
     }
-    arms = [_SessionArm(opened[index], batches) for index in range(count)]
+    arms = [SessionArm(opened[index], batches) for index in range(count)]
     done = timing.run_launch(arms, job.plan, on_window=lambda share: emit({"stage": "timing", "launch_done": share}))
     return keep(done, folder, repeat_effects=repeats.measure(arms[-1], job.plan))
 
@@ -51,7 +51,7 @@ def keep(done: timing.Launch, folder: Path, *, repeat_effects: tuple[float, ...]
     )
 
 
-class _SessionArm:
+class SessionArm:
     """A runtime's session as something that is timed."""
 
     def __init__(self, session: Session, batches: NDArray[np.float32]) -> None:
@@ -60,12 +60,15 @@ class _SessionArm:
         self.call = session.run
 
     def refresh(self) -> None:
+        """The session's weights."""
         self._session.refresh()
 
     def inputs(self) -> Sequence[Any]:
+        """The batches, each prepared from a copy."""
         return [self._session.prepare(batch.copy()) for batch in self._batches]
 
     def unseen(self, count: int) -> Sequence[Any]:
+        """So many inputs that were never given before."""
         # Rolled over its edges: the same values elsewhere, so no input equals another in any dtype.
         first = self._asked + 1
         self._asked += count
@@ -80,4 +83,5 @@ class _SessionArm:
         return rolled
 
     def classes_of(self, output: Any) -> Sequence[int]:
+        """The best guess for every image."""
         return [int(best) for best in self._session.logits(output).argmax(axis=1)]

@@ -1,0 +1,326 @@
+"""How fast the trainer is beside a bare loop: `python -m bench.train`; `make bench-train` calls it.
+
+A bare loop does forward, cross-entropy, backward and step on one batch that is never changed. The trainer does all that
+it does in a build: order, augmentation, preprocessing, schedule, a teacher, progress, checkpoints. Both do the same
+steps in turn in one process, held as a build is held, so that neighbours on the machine slow both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from paretoboard import stats
+from paretoboard.spec import HardwareProfile, Preprocess
+from paretoboard_runners import controls, machine
+from paretoboard_runners.client import JobLimits, Worker
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from paretoboard.datasets import Images
+
+AT_LEAST: Final = 0.9  # of the bare loop's images per second
+BATCH: Final = 128
+EPOCH: Final = 64  # steps; fewer than in most trainings, so what is done once an epoch counts more
+SHORT_EPOCH: Final = 10  # steps, where the teacher is asked about all images before
+TEACHER: Final = "cifar-resnet56"
+NETWORKS: Final = ("cifar-resnet8", "cifar-resnet20")
+PROFILE: Final = HardwareProfile(name="train", title="all cores, as for building", cores="all")
+TESTS: Final = Path(__file__).resolve().parents[1]
+LIMITS: Final = JobLimits(timeout_s=600.0)
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "bfloat16")
+WARM_UP: Final = 3  # steps; the first are slower than all others
+Kind = Literal["augmented", "taught", "kept"]
+MemoryFormat = Literal["contiguous", "channels_last"]
+KINDS: Final[dict[Kind, str]] = {
+    "augmented": "crop and flip",
+    "taught": "crop and flip, teacher asked",
+    "kept": "teacher's answers kept",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How long one comparison is."""
+
+    turns: int  # of each loop
+    seconds: float  # of a turn, about
+
+
+EXTENTS: Final = {"full": Extent(turns=13, seconds=0.8), "quick": Extent(turns=7, seconds=0.4)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One comparison."""
+
+    network: str
+    precision: Precision
+    kind: Kind
+    memory_format: MemoryFormat
+    extent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """Images per second of each turn, in the order they were taken: the trainer's first, then one of each."""
+
+    trainer: tuple[float, ...]
+    bare: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormatRates:
+    """Images per second of the bare loop, by memory format."""
+
+    contiguous: float
+    channels_last: float
+
+
+class EnoughError(Exception):
+    """Ends the training when all turns are taken."""
+
+
+class Turns:
+    """Told of the trainer's progress, it stops the clock after every few steps and gives the bare loop a turn."""
+
+    def __init__(
+        self, bare: Callable[[], None], extent: Extent, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._bare, self._extent, self._clock = bare, extent, clock
+        self._length = 0  # steps of a turn, found after warming up
+        self._steps = 0
+        self._started = 0.0
+        self.trainer: list[float] = []
+        self.bare: list[float] = []
+
+    def __call__(self, done: float, text: str) -> None:
+        """After each step, and before the first one while the teacher is asked.
+
+        Raises: EnoughError after the last turn.
+        """
+        if done == 0:
+            return
+        now = self._clock()
+        self._steps += 1
+        if self._steps < (self._length or WARM_UP):
+            return
+        if self._length:
+            self.trainer.append(self._rate(now - self._started))
+            self.bare.append(self._rate(self._bare_steps(self._length)))
+        else:
+            self._bare_steps(WARM_UP)
+            self._length = max(1, round(self._extent.seconds / self._bare_steps(1)))
+        if len(self.trainer) == self._extent.turns:
+            raise EnoughError
+        self._steps, self._started = 0, self._clock()
+
+    def _bare_steps(self, count: int) -> float:
+        """Do so many steps; the seconds that they took."""
+        start = self._clock()
+        for _ in range(count):
+            self._bare()
+        return self._clock() - start
+
+    def _rate(self, seconds: float) -> float:
+        return self._length * BATCH / seconds
+
+
+def measure(case: Case, folder: Path, emit: Callable[[dict[str, Any]], None]) -> Timed:
+    """The job of one comparison, done in a fresh process."""
+
+    from paretoboard.artifact import Candidate
+    from paretoboard.models import build
+    from paretoboard.techniques import Workbench
+
+    hold_torch()
+    data = made_up_images(BATCH * (SHORT_EPOCH if case.kind == "kept" else EPOCH))
+    teacher = build(TEACHER, 10).eval()
+    turns = Turns(
+        bare_step(case, build(case.network, 10), teacher if case.kind == "taught" else None), EXTENTS[case.extent]
+    )
+    module = build(case.network, 10).eval()
+    bench = Workbench(
+        seed=0,
+        preprocess=Preprocess(mean=(0.5,), std=(0.25,)),
+        train_images=lambda: data,
+        calibration_images=lambda: data,
+        teacher=lambda: teacher,
+        train_settings=None,
+        train_seed=0,
+        scratch=folder,
+        progress=turns,
+    )
+    start = Candidate(architecture=case.network, classes=10, input_shape=(3, 32, 32), module=module)
+    try:
+        technique(case).apply(start, bench)
+    except EnoughError:
+        return Timed(trainer=tuple(turns.trainer), bare=tuple(turns.bare))
+    raise AssertionError("the training ended before all turns were taken")
+
+
+def hold_torch() -> None:
+    """As for building: all cores, and deterministic operators where there are such."""
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.manual_seed(0)
+
+
+def technique(case: Case) -> Any:
+    """What trains: the techniques of recipes, for longer than anyone waits."""
+    from paretoboard.techniques.distill import LogitsDistillation
+    from paretoboard.techniques.train import Finetune
+
+    settings: dict[str, Any] = {
+        "epochs": 100_000 if case.kind != "taught" else 161,  # crop and flip make 162 variants: asked each time
+        "batch": BATCH,
+        "precision": case.precision,
+        "memory_format": case.memory_format,
+        "augment": () if case.kind == "kept" else ("crop", "flip"),
+    }
+    return Finetune(**settings) if case.kind == "augmented" else LogitsDistillation(**settings)
+
+
+def bare_step(case: Case, module: nn.Module, teacher: nn.Module | None = None) -> Callable[[], None]:
+    """One step of the plainest loop, on a batch that stays: forward (of a teacher too), backward, step."""
+    import torch
+
+    from paretoboard.training.feed import MEMORY_FORMATS
+
+    memory_format = MEMORY_FORMATS[case.memory_format]
+    module.train().to(memory_format=memory_format)
+    if teacher is not None:
+        teacher.to(memory_format=memory_format)
+    images = torch.rand(BATCH, 3, 32, 32).contiguous(memory_format=memory_format)
+    labels = torch.randint(10, (BATCH,))
+    optimizer = torch.optim.SGD(module.parameters(), 0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
+
+    def step() -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=case.precision == "bfloat16"):
+            if teacher is not None:
+                with torch.no_grad():
+                    teacher(images)
+            logits = module(images)
+        loss = torch.nn.functional.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def made_up_images(count: int) -> Images:
+    """Noise: how fast a network is trained does not depend on what it sees."""
+    from paretoboard.datasets import Images
+
+    generator = np.random.default_rng(0)
+    return Images(
+        ids=tuple(f"made/{index}" for index in range(count)),
+        pixels=generator.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8),
+        labels=generator.integers(0, 10, count),
+        classes=tuple("abcdefghij"),
+    )
+
+
+def formats(case: Case, folder: Path, emit: Callable[[dict[str, Any]], None]) -> FormatRates:
+    """The job that times the bare loop in both memory formats, in turn."""
+    from paretoboard.models import build
+
+    hold_torch()
+    orders: tuple[MemoryFormat, MemoryFormat] = ("contiguous", "channels_last")
+    steps = {name: bare_step(dataclasses.replace(case, memory_format=name), build(case.network, 10)) for name in orders}
+    seconds: dict[str, list[float]] = {name: [] for name in orders}
+    for turn in range(2 + EXTENTS[case.extent].turns):
+        for name in orders:
+            start = time.perf_counter()
+            for _ in range(WARM_UP):
+                steps[name]()
+            if turn >= 2:
+                seconds[name].append(time.perf_counter() - start)
+    rates = {name: WARM_UP * BATCH / float(np.median(seconds[name])) for name in orders}
+    return FormatRates(**rates)
+
+
+def cases(extent: str) -> list[Case]:
+    """Every network in both precisions and each kind of training."""
+    return [
+        Case(network=network, precision=precision, kind=kind, memory_format="channels_last", extent=extent)
+        for network in NETWORKS
+        for precision in PRECISIONS
+        for kind in KINDS
+    ]
+
+
+def ratio(timed: Timed) -> stats.Estimate:
+    """The trainer's images per second over the bare loop's, and the interval of its median over turns (95 %).
+
+    Each turn of the trainer but the first lies between two of the bare loop, and is compared with their mean, so that
+    a machine that gets steadily slower favours neither. With fewer than six such turns the interval is their range.
+    """
+    bare = np.asarray(timed.bare)
+    logs = np.log(np.asarray(timed.trainer[1:])) - (np.log(bare[:-1]) + np.log(bare[1:])) / 2
+    spread = stats.quantile_interval(logs, 0.5) or stats.Interval(low=float(logs.min()), high=float(logs.max()))
+    return stats.Estimate(value=math.exp(np.median(logs)), low=math.exp(spread.low), high=math.exp(spread.high))
+
+
+def line(case: Case, timed: Timed) -> str:
+    """One row of the table."""
+    found = ratio(timed)
+    mark = "met   " if found.value >= AT_LEAST else "MISSED"
+    rates = f"{np.median(timed.trainer):9,.0f}{np.median(timed.bare):9,.0f}"
+    share = f"{found.value:8.1%}  ({found.low:.1%} to {found.high:.1%})"
+    return f"  {mark} {case.network:16}{case.precision:10}{KINDS[case.kind]:32}{rates}{share}"
+
+
+def formats_line(case: Case, rates: FormatRates) -> str:
+    """What the memory format is worth to the bare loop."""
+    return (
+        f"  {case.network:16}{case.precision:10}contiguous {rates.contiguous:7,.0f}, channels_last "
+        f"{rates.channels_last:7,.0f} images/s: {rates.channels_last / rates.contiguous:.2f}x"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.train", description=__doc__)
+    parser.add_argument("--extent", choices=sorted(EXTENTS), default="full", help="how long each comparison is")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    parser.add_argument("--kinds", nargs="+", choices=sorted(KINDS), default=sorted(KINDS))
+    arguments = parser.parse_args()
+    chosen = [c for c in cases(arguments.extent) if c.network in arguments.networks and c.kind in arguments.kinds]
+    cores = tuple(sorted(os.sched_getaffinity(0)))
+    print(f"The trainer beside a bare loop on {machine.hardware()['cpu']}, {len(cores)} threads, batch {BATCH}")
+    print(f"{'':9}{'network':16}{'precision':10}{'training':32}{'images/s':>9}{'bare':>9}{'share':>8}  (95 %)")
+    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = controls.session_environment(PROFILE, cores) | {"PYTHONPATH": path}
+    with Worker(PROFILE, cores=cores, environment=environment) as worker:
+        for case in chosen:
+            timed = worker.do("bench.train:measure", case, Timed, preload=["paretoboard.training"], limits=LIMITS)[0]
+            print(line(case, timed), flush=True)
+        print("memory formats, bare loop")
+        for case in chosen:
+            if case.kind == chosen[0].kind:
+                rates = worker.do("bench.train:formats", case, FormatRates, limits=LIMITS)[0]
+                print(formats_line(case, rates), flush=True)
+    print(
+        f"load over the last minute: {os.getloadavg()[0]:.1f}; bar: {AT_LEAST:.0%} of the bare loop's images per second"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
