@@ -11,7 +11,7 @@ from paretoboard.records import MetricValue
 from paretoboard_runners.scenarios import durations
 from paretoboard_runners.scenarios.loadgen import LoadTest
 from paretoboard_runners.scenarios.logs import DetailLog
-from paretoboard_runners.scenarios.search import RESOLUTION, Search
+from paretoboard_runners.scenarios.search import RESOLUTION, TRIES, Search
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,7 @@ class Outcome:
     test: LoadTest  # as it was asked for
     log: DetailLog | None  # None where no load was left to test
     search: Search | None = None
+    search_s: float = 0.0  # that a test of the search lasted at least
 
     @property
     def valid(self) -> bool:
@@ -89,8 +90,8 @@ class Outcome:
         above = f", {search.too_high:.4g} failed" if search.too_high else ""
         return (
             f"highest load with p99 within {test.latency_s:g} s, by doubling and bisection to {RESOLUTION - 1:.0%}: "
-            f"{search.load:.4g} queries per second held{above} in two tests, at {search.tried} loads; then tested in "
-            "full length, and at lower loads where that did not hold."
+            f"{search.load:.4g} queries per second held{above} {TRIES} times, at {search.tried} loads in tests of "
+            f"{self.search_s:g} s; then tested in full length, and at lower loads where that did not hold."
         )
 
 

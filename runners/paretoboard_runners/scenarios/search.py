@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 RESOLUTION: Final = 1.05  # the lowest load known to be too high, over the one found
 
 
+TRIES: Final = 2  # that a load has, to be told from a machine that was busy with something else
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """What a search found."""
@@ -19,6 +22,11 @@ class Search:
     load: float | None  # the highest that held, None where none down to the lowest did
     too_high: float | None  # the lowest that did not hold, None where the search ended before one
     tried: int  # how many loads
+
+
+def lenient(holds: Callable[[float], bool], tries: int = TRIES) -> Callable[[float], bool]:
+    """As `holds`, but a load has to fail `tries` times: what else the machine does only ever lengthens latencies."""
+    return lambda load: any(holds(load) for _ in range(tries))
 
 
 def highest_load(

@@ -9,7 +9,7 @@ from paretoboard_runners import budgets
 from paretoboard_runners.scenarios import durations
 from paretoboard_runners.scenarios.loadgen import LoadTest, performance
 from paretoboard_runners.scenarios.outcome import Outcome
-from paretoboard_runners.scenarios.search import RESOLUTION, highest_load
+from paretoboard_runners.scenarios.search import RESOLUTION, highest_load, lenient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,17 +42,16 @@ def serve(test: LoadTest, system: System, folder: Path, progress: Callable[[floa
 
     search_s = budgets.search_s(test.least_s, test.latency_s)
 
-    def holds(load_qps: float) -> bool:
-        # Whatever else the machine does only ever lengthens latencies, so a load has to fail twice to be too high.
-        return any(run(load_qps, search_s).valid for _ in range(2))
-
     # Slower loads would take longer than the longest test for the queries that a p99 needs.
     lowest_qps = durations.QUERIES_FOR_P99 / test.most_s
-    search = highest_load(holds, start=test.load_qps, lowest=lowest_qps)
+    search = highest_load(
+        lenient(lambda load_qps: run(load_qps, search_s).valid), start=test.load_qps, lowest=lowest_qps
+    )
     log = None
+    full_s = max(test.least_s, search_s)
     for share in _CONFIRMED_AT if search.load is not None else ():
         load_qps = max(lowest_qps, share * (search.load or 0.0))
-        log = run(load_qps, max(test.least_s, search_s))
+        log = run(load_qps, full_s)
         if log.valid or load_qps == lowest_qps:
             break
-    return Outcome(test=test, log=log, search=search)
+    return Outcome(test=replace(test, least_s=full_s), log=log, search=search, search_s=search_s)
