@@ -57,6 +57,11 @@ def test_an_arm_that_remembers_its_answers_is_found() -> None:
     assert "answers are cached" in repeats.caching(effects_of(CachingArm(0.002)))
 
 
+def test_two_launches_of_slow_calls_are_enough_to_find_it() -> None:
+    effects = effects_of(CachingArm(0.004), launches=2)
+    assert "answers are cached" in repeats.caching([of_launch[: repeats.BLOCKS] for of_launch in effects])
+
+
 def test_an_arm_that_works_on_every_input_is_not_suspected() -> None:
     assert repeats.caching(effects_of(BusyArm(0.002))) == ""
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BOUND: Final = 0.10  # a repeated input may be so much faster
-BLOCKS: Final = 2  # at least, in each launch, however slow the calls
+BLOCKS: Final = 3  # at least, in each launch, however slow the calls: those of two launches make an interval
 SECONDS: Final = 0.05  # and at least so long
 _MOST_CALLS: Final = 16  # of a leg: every call needs an input of its own
 _REPEATED: Final = 0
