@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -135,6 +136,18 @@ def test_the_record_says_what_was_held_and_where_it_was_measured(measured: dict[
     assert held["allocator"]
     assert record.provenance.environment["libraries"]["torch"]
     assert len(record.provenance.hardware_id) == 64
+
+
+def test_what_supervising_costs_is_measured_and_stated(measured: dict[str, RunRecord]) -> None:
+    for record in (measured["baseline"], measured["ort-fp32"]):
+        supervision = record.metric("supervision")
+        assert supervision is not None
+        # CPU time over wall time, of processes that only wait: a watcher that polls would use a core of its own.
+        assert 0 < supervision.value < 0.25
+        [note] = [note for note in record.notes if "supervising processes used" in note]
+        assert record.calls is not None
+        timed_s = float(re.search(r"In the ([\d.]+) s of timing", note)[1])  # type: ignore[index]
+        assert timed_s > record.calls.wall_ns.sum() / 1e9
 
 
 def test_a_second_run_measures_nothing(tiny_task: Path, tiny_results: Path) -> None:
