@@ -120,6 +120,7 @@ def _graph_macs(model: Any) -> Iterator[tuple[str, int]]:
     for value in (*inferred.value_info, *inferred.input, *inferred.output):
         shapes[value.name] = tuple(extent.dim_value for extent in value.type.tensor_type.shape.dim)
     for node in inferred.node:
-        macs = graph.macs_of(node, shapes)
+        # Of other domains' operators ONNX infers no shapes.
+        macs = 0 if node.domain not in ("", "ai.onnx") else graph.macs_of(node, shapes)
         if macs:
             yield graph.kind_of(node, shapes), macs
