@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from paretoboard.errors import StoreError
 from paretoboard.locations import profiles_folder
 from paretoboard.records import Calibration
 from paretoboard.store import calibrations
-from paretoboard_runners import calibration
+from paretoboard_runners import calibration, machine
 
 
 def stored(**overrides: object) -> Calibration:
@@ -69,6 +71,22 @@ def test_a_calibration_is_never_rewritten_and_a_damaged_one_is_named(tmp_path: P
     path.write_text("{}")
     with pytest.raises(StoreError, match=path.name):
         calibrations.latest(tmp_path, hardware_id="a" * 64, profile="cpu-1")
+
+
+@pytest.mark.slow
+def test_doctor_calibrates_prints_what_it_found_and_stores_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "paretoboard", "doctor", "--calibrate", "--comparisons", "4"]
+    done = subprocess.run(
+        [*command, "--results", str(tmp_path)], capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode in (0, 1), done.stderr
+    for what in ("called different   ", " slower twins found", "noise floor  ", "smallest effect found at 80 % power"):
+        assert what in done.stdout
+    here = machine.fingerprints().hardware_id
+    kept = calibrations.latest(tmp_path, hardware_id=here, profile="cpu-1")
+    assert kept is not None
+    assert f"noise floor                           {kept.noise_floor:.2%}" in done.stdout
+    assert (kept.identical, kept.planted) == (4, 4)
 
 
 def test_a_real_calibration_counts_what_it_compared() -> None:
