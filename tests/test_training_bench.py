@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench import train
-from bench.train import Case, EnoughError, Extent, Timed, Turns
+from bench.train import measuring, table
+from bench.train.measuring import Case, EnoughError, Extent, Timed, Turns
 
 
 class Clock:
@@ -37,22 +37,29 @@ def take_turns(*, trainer_s: float, bare_s: float, extent: Extent) -> tuple[Turn
 
 
 def test_the_two_loops_take_turns_of_equally_many_steps() -> None:
-    turns, steps = take_turns(trainer_s=0.25, bare_s=0.2, extent=Extent(turns=4, seconds=1.0))
-    assert turns.trainer == pytest.approx([train.BATCH / 0.25] * 4)
-    assert turns.bare == pytest.approx([train.BATCH / 0.2] * 4)
-    assert steps == train.WARM_UP + 4 * 5
+    turns, steps = take_turns(trainer_s=0.25, bare_s=0.2, extent=Extent(turns=4, seconds=1.0, enough_s=99.0))
+    assert turns.trainer == pytest.approx([measuring.BATCH / 0.25] * 4)
+    assert turns.bare == pytest.approx([measuring.BATCH / 0.2] * 4)
+    assert steps == measuring.WARM_UP + 4 * 5
 
 
 def test_a_step_longer_than_a_turn_is_a_turn() -> None:
-    turns, steps = take_turns(trainer_s=4.0, bare_s=3.0, extent=Extent(turns=2, seconds=1.0))
-    assert turns.trainer == pytest.approx([train.BATCH / 4.0] * 2)
-    assert steps == train.WARM_UP + 2
+    turns, steps = take_turns(trainer_s=4.0, bare_s=3.0, extent=Extent(turns=2, seconds=1.0, enough_s=99.0))
+    assert turns.trainer == pytest.approx([measuring.BATCH / 4.0] * 2)
+    assert steps == measuring.WARM_UP + 2
+
+
+def test_slow_loops_end_early_but_not_before_there_are_turns_for_an_interval() -> None:
+    turns, _ = take_turns(trainer_s=1.0, bare_s=1.0, extent=Extent(turns=50, seconds=1.0, enough_s=30.0))
+    assert len(turns.trainer) == len(turns.bare) == 15
+    turns, _ = take_turns(trainer_s=1.0, bare_s=1.0, extent=Extent(turns=50, seconds=1.0, enough_s=3.0))
+    assert len(turns.trainer) == measuring.FEWEST
 
 
 def test_a_machine_that_slows_down_favours_neither_loop() -> None:
     trainer = tuple(90.0 * 0.98 ** (2 * turn) for turn in range(9))
     bare = tuple(100.0 * 0.98 ** (2 * turn + 1) for turn in range(9))
-    found = train.ratio(Timed(trainer=trainer, bare=bare))
+    found = table.ratio(Timed(trainer=trainer, bare=bare))
     assert found.value == pytest.approx(0.9)
     assert found.low == pytest.approx(0.9)
     assert found.high == pytest.approx(0.9)
@@ -60,10 +67,10 @@ def test_a_machine_that_slows_down_favours_neither_loop() -> None:
 
 def test_the_interval_holds_most_turns_and_few_turns_give_their_range() -> None:
     shares = [0.80, 0.95, 0.96, 0.97, 0.98, 0.99, 1.20]
-    found = train.ratio(Timed(trainer=(1.0, *(100 * share for share in shares)), bare=(100.0,) * 8))
+    found = table.ratio(Timed(trainer=(1.0, *(100 * share for share in shares)), bare=(100.0,) * 8))
     assert found.value == pytest.approx(0.97)
     assert (found.low, found.high) == pytest.approx((0.80, 1.20))
-    few = train.ratio(Timed(trainer=(1.0, 90.0, 95.0), bare=(100.0,) * 3))
+    few = table.ratio(Timed(trainer=(1.0, 90.0, 95.0), bare=(100.0,) * 3))
     assert (few.low, few.high) == pytest.approx((0.90, 0.95))
 
 
@@ -72,12 +79,12 @@ def test_a_row_says_whether_the_bar_is_met(rate: float, mark: str) -> None:
     case = Case(
         network="cifar-resnet8", precision="bfloat16", kind="kept", memory_format="channels_last", extent="quick"
     )
-    row = train.line(case, Timed(trainer=(rate,) * 8, bare=(100.0,) * 8))
+    row = table.line(case, Timed(trainer=(rate,) * 8, bare=(100.0,) * 8))
     assert row.split()[0] == mark
     assert "teacher's answers kept" in row
     assert f"{rate:.1f}%" in row
 
 
 def test_all_networks_precisions_and_kinds_are_compared() -> None:
-    cases = train.cases("quick")
+    cases = measuring.cases("quick")
     assert len({(case.network, case.precision, case.kind) for case in cases}) == len(cases) == 2 * 2 * 3

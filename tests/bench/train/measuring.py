@@ -1,17 +1,9 @@
-"""How fast the trainer is beside a bare loop: `python -m bench.train`; `make bench-train` calls it.
-
-A bare loop does forward, cross-entropy, backward and step on one batch that is never changed. The trainer does all that
-it does in a build: order, augmentation, preprocessing, schedule, a teacher, progress, checkpoints. Both do the same
-steps in turn in one process, held as a build is held, so that neighbours on the machine slow both.
-"""
+"""The jobs that time the trainer and the bare loop in turn, each in a fresh process."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import math
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,25 +12,18 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from paretoboard import stats
-from paretoboard.spec import HardwareProfile, Preprocess
-from paretoboard_runners import controls, machine
-from paretoboard_runners.client import JobLimits, Worker
+from paretoboard.spec import Preprocess
 
 if TYPE_CHECKING:
     from torch import nn
 
     from paretoboard.datasets import Images
 
-AT_LEAST: Final = 0.9  # of the bare loop's images per second
 BATCH: Final = 128
 EPOCH: Final = 64  # steps; fewer than in most trainings, so what is done once an epoch counts more
 SHORT_EPOCH: Final = 10  # steps, where the teacher is asked about all images before
 TEACHER: Final = "cifar-resnet56"
 NETWORKS: Final = ("cifar-resnet8", "cifar-resnet20")
-PROFILE: Final = HardwareProfile(name="train", title="all cores, as for building", cores="all")
-TESTS: Final = Path(__file__).resolve().parents[1]
-LIMITS: Final = JobLimits(timeout_s=600.0)
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "bfloat16")
 WARM_UP: Final = 3  # steps; the first are slower than all others
@@ -55,11 +40,16 @@ KINDS: Final[dict[Kind, str]] = {
 class Extent:
     """How long one comparison is."""
 
-    turns: int  # of each loop
-    seconds: float  # of a turn, about
+    turns: int  # of each loop, at most
+    seconds: float  # of a turn, about: short, so that neighbours on the machine slow a turn of both loops
+    enough_s: float  # no turn begins after so long, once there are FEWEST
 
 
-EXTENTS: Final = {"full": Extent(turns=13, seconds=0.8), "quick": Extent(turns=7, seconds=0.4)}
+FEWEST: Final = 8  # turns, seven of which lie between two of the bare loop and give an interval
+EXTENTS: Final = {
+    "full": Extent(turns=60, seconds=0.25, enough_s=20.0),
+    "quick": Extent(turns=20, seconds=0.15, enough_s=5.0),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +93,7 @@ class Turns:
         self._length = 0  # steps of a turn, found after warming up
         self._steps = 0
         self._started = 0.0
+        self._began = 0.0  # the first turn
         self.trainer: list[float] = []
         self.bare: list[float] = []
 
@@ -123,7 +114,9 @@ class Turns:
         else:
             self._bare_steps(WARM_UP)
             self._length = max(1, round(self._extent.seconds / self._bare_steps(1)))
-        if len(self.trainer) == self._extent.turns:
+            self._began = self._clock()
+        turns, spent_s = len(self.trainer), self._clock() - self._began
+        if turns == self._extent.turns or (turns >= FEWEST and spent_s >= self._extent.enough_s):
             raise EnoughError
         self._steps, self._started = 0, self._clock()
 
@@ -245,7 +238,7 @@ def formats(case: Case, folder: Path, emit: Callable[[dict[str, Any]], None]) ->
     orders: tuple[MemoryFormat, MemoryFormat] = ("contiguous", "channels_last")
     steps = {name: bare_step(dataclasses.replace(case, memory_format=name), build(case.network, 10)) for name in orders}
     seconds: dict[str, list[float]] = {name: [] for name in orders}
-    for turn in range(2 + EXTENTS[case.extent].turns):
+    for turn in range(2 + FEWEST):
         for name in orders:
             start = time.perf_counter()
             for _ in range(WARM_UP):
@@ -264,63 +257,3 @@ def cases(extent: str) -> list[Case]:
         for precision in PRECISIONS
         for kind in KINDS
     ]
-
-
-def ratio(timed: Timed) -> stats.Estimate:
-    """The trainer's images per second over the bare loop's, and the interval of its median over turns (95 %).
-
-    Each turn of the trainer but the first lies between two of the bare loop, and is compared with their mean, so that
-    a machine that gets steadily slower favours neither. With fewer than six such turns the interval is their range.
-    """
-    bare = np.asarray(timed.bare)
-    logs = np.log(np.asarray(timed.trainer[1:])) - (np.log(bare[:-1]) + np.log(bare[1:])) / 2
-    spread = stats.quantile_interval(logs, 0.5) or stats.Interval(low=float(logs.min()), high=float(logs.max()))
-    return stats.Estimate(value=math.exp(np.median(logs)), low=math.exp(spread.low), high=math.exp(spread.high))
-
-
-def line(case: Case, timed: Timed) -> str:
-    """One row of the table."""
-    found = ratio(timed)
-    mark = "met   " if found.value >= AT_LEAST else "MISSED"
-    rates = f"{np.median(timed.trainer):9,.0f}{np.median(timed.bare):9,.0f}"
-    share = f"{found.value:8.1%}  ({found.low:.1%} to {found.high:.1%})"
-    return f"  {mark} {case.network:16}{case.precision:10}{KINDS[case.kind]:32}{rates}{share}"
-
-
-def formats_line(case: Case, rates: FormatRates) -> str:
-    """What the memory format is worth to the bare loop."""
-    return (
-        f"  {case.network:16}{case.precision:10}contiguous {rates.contiguous:7,.0f}, channels_last "
-        f"{rates.channels_last:7,.0f} images/s: {rates.channels_last / rates.contiguous:.2f}x"
-    )
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.train", description=__doc__)
-    parser.add_argument("--extent", choices=sorted(EXTENTS), default="full", help="how long each comparison is")
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
-    parser.add_argument("--kinds", nargs="+", choices=sorted(KINDS), default=sorted(KINDS))
-    arguments = parser.parse_args()
-    chosen = [c for c in cases(arguments.extent) if c.network in arguments.networks and c.kind in arguments.kinds]
-    cores = tuple(sorted(os.sched_getaffinity(0)))
-    print(f"The trainer beside a bare loop on {machine.hardware()['cpu']}, {len(cores)} threads, batch {BATCH}")
-    print(f"{'':9}{'network':16}{'precision':10}{'training':32}{'images/s':>9}{'bare':>9}{'share':>8}  (95 %)")
-    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = controls.session_environment(PROFILE, cores) | {"PYTHONPATH": path}
-    with Worker(PROFILE, cores=cores, environment=environment) as worker:
-        for case in chosen:
-            timed = worker.do("bench.train:measure", case, Timed, preload=["paretoboard.training"], limits=LIMITS)[0]
-            print(line(case, timed), flush=True)
-        print("memory formats, bare loop")
-        for case in chosen:
-            if case.kind == chosen[0].kind:
-                rates = worker.do("bench.train:formats", case, FormatRates, limits=LIMITS)[0]
-                print(formats_line(case, rates), flush=True)
-    print(
-        f"load over the last minute: {os.getloadavg()[0]:.1f}; bar: {AT_LEAST:.0%} of the bare loop's images per second"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
