@@ -103,6 +103,17 @@ def test_scenarios_and_timing_follow_the_budget(tmp_path: Path, budget: Budget) 
     assert estimate([plain], [plain], tmp_path, HERE).scenarios_s == 0
 
 
+def test_a_reference_is_built_once_and_timed_at_the_smallest_batch(tmp_path: Path) -> None:
+    run = a_run(use("quantize.static"), use("run.onnxruntime"), measure=MeasureSpec(batches=(1, 8), budget="quick"))
+    alone = Recipe(name="fp32", steps=(use("run.onnxruntime"),))
+    beside = dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, references=(alone,)))
+    without, found = (estimate([each], [each], tmp_path, HERE) for each in (run, beside))
+    assert found.builds == without.builds + 1
+    assert found.timing_s == without.timing_s * 3 / 2
+    own = dataclasses.replace(run, recipe=alone)
+    assert estimate([own, beside], [own, beside], tmp_path, HERE).builds == found.builds
+
+
 def test_plan_tells_the_parts_and_what_they_rest_on(tiny_task: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "paretoboard", "plan", str(tiny_task), "--results", str(tmp_path)]
     text = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout

@@ -149,7 +149,7 @@ def test_asking_for_an_ablation_or_not_changes_no_other_recipe_s_id(tmp_path: Pa
     def ids(text: str) -> dict[str, str]:
         return {run.recipe.name: run.run_id for run in plan.expand([load(written(tmp_path, text))])}
 
-    without, with_it = ids(VALID + STACK.replace("true", "false")), ids(VALID + STACK)
+    without, with_it = ids(VALID + STACK.replace("ablate = true", "ablate = false")), ids(VALID + STACK)
     assert without.keys() < with_it.keys()
     assert {name for name in without if without[name] != with_it[name]} == {"stack"}
 

@@ -27,6 +27,16 @@ FAMILIES: Final = {
     "combined": "combined",
 }
 GLYPHS: Final = {"front": "●", "tied": "○", "dominated": "·", "none": "–"}
+CONTRIBUTION_TITLES: Final = {
+    "runtime alone": "Beside its runtime alone",
+    "step by step": "Step by step",
+    "left out": "Each technique left out",
+}
+CONTRIBUTION_NOTES: Final = {
+    "runtime alone": "all its techniques together",
+    "step by step": "each technique added to those above it",
+    "left out": "the recipe beside itself without one technique",
+}
 VERDICT_GLYPHS: Final = {"better": "▲", "worse": "▼", "same": "=", "undecided": "?"}
 
 
@@ -61,6 +71,8 @@ def _environment() -> Environment:
         families=FAMILIES,
         glyphs=GLYPHS,
         verdict_glyphs=VERDICT_GLYPHS,
+        contribution_titles=CONTRIBUTION_TITLES,
+        contribution_notes=CONTRIBUTION_NOTES,
         marker=_marker,
         plot=_plot,
         roofline=_roofline,

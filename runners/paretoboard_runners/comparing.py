@@ -1,28 +1,23 @@
-"""Time a candidate against a reference: launches, one or two looks, and what they say."""
+"""Time a candidate against its references: launches, one or two looks, and what they say."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from paretoboard import stats
 from paretoboard.metrics import METRICS
-from paretoboard.plan import digest
+from paretoboard.plan import RunSpec, digest
 from paretoboard.records import Calls, Comparison, MetricValue, WindowState
-from paretoboard.spec import BASELINE
 from paretoboard_runners import jobs
 from paretoboard_runners.budgets import BUDGETS
+from paretoboard_runners.client import JobLimits, Worker
 from paretoboard_runners.launch import CALLS
 from paretoboard_runners.timing import KeptOutput, LaunchPlan
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from paretoboard.plan import RunSpec
-    from paretoboard_runners.client import JobLimits, Worker
 
 # Differences below this are of no practical use to anyone; PROTOCOL ab1, point 8.
 RELEVANT: Final = 0.015
@@ -30,73 +25,114 @@ CANDIDATE: Final = 1  # the candidate's arm, the reference is 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a recipe is timed against."""
+
+    name: str  # of its recipe
+    artifact: Path
+    number: int = 0  # 0 is the baseline, n the n-th of the recipe's references
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimedComparison:
     """One comparison at one batch size, with everything it rests on."""
 
     comparison: Comparison
-    metrics: tuple[MetricValue, ...]
+    metrics: tuple[MetricValue, ...]  # of the candidate's own speed; none beside another reference than the baseline
     calls: Calls
     windows: tuple[WindowState, ...]
     outputs: tuple[KeptOutput, ...]  # of the candidate
     repeat_effects: tuple[tuple[float, ...], ...]  # of the candidate, by launch: `repeats.caching` judges them
 
 
-def time_against(
-    worker: Worker,
-    *,
-    reference: Path,
-    candidate: Path,
-    run: RunSpec,
-    batch: int,
-    threads: int,
-    input_file: Path,
-    preload: Sequence[str],
-    noise_floor: float,
-    limits: Callable[[], JobLimits],
-    watch: Callable[[float, str], None],
-) -> TimedComparison:
-    """Time two artifacts in the same processes until the budget is spent or, at a second look, spent twice.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """What all comparisons of one run have in common."""
 
-    Args:
-        noise_floor: the effect that identical programs reach here, from the last calibration; 0 without one.
-    """
-    budget = BUDGETS[run.measure.budget]
-    calls: list[Calls] = []
-    windows: list[WindowState] = []
-    outputs: list[KeptOutput] = []
-    repeat_effects: list[tuple[float, ...]] = []
-    for look in (1, 2):
-        for number in range((look - 1) * budget.count, look * budget.count):
-            label = f"batch {batch}, launch {number + 1} of {look * budget.count}"
-            share = number / (look * budget.count)
-            watch(share, label)
-            job = jobs.LaunchJob(
-                artifacts=(reference, candidate),
-                batch=batch,
-                plan=LaunchPlan(seconds=budget.seconds, seed=_launch_seed(run, batch, number), threads=threads),
-                input_file=input_file,
-            )
-            result, folder = worker.do(
-                "paretoboard_runners.launch:launch", job, jobs.LaunchResult, preload=preload, limits=limits()
-            )
-            calls.append(read_calls(folder / CALLS, batch=batch, launch=number))
-            windows += [_state(batch, number, index, seen) for index, seen in enumerate(result.windows)]
-            outputs += [kept for kept in result.outputs if kept.arm == CANDIDATE]
-            repeat_effects.append(result.repeat_effects)
-        joined = join_calls(calls)
-        comparison = stats.compare_calls(
-            joined, batch=batch, threads=threads, against=BASELINE, tolerance=max(RELEVANT, noise_floor), look=look
+    worker: Worker
+    run: RunSpec
+    candidate: Path  # its artifact
+    input_file: Path
+    preload: Sequence[str]
+    noise_floor: float  # the effect that identical programs reach here, from the last calibration; 0 without one
+    limits: Callable[[], JobLimits]
+    watch: Callable[[float, str], None]
+
+    def against(self, reference: Reference, batch: int) -> TimedComparison:
+        """Time candidate and reference in the same processes until the budget is spent or, at a second look, twice."""
+        budget = BUDGETS[self.run.measure.budget].count
+        launches = _Launches(timing=self, reference=reference, batch=batch)
+        for look in (1, 2):
+            for number in range((look - 1) * budget, look * budget):
+                about = f"batch {batch} against {reference.name}, launch {number + 1} of {look * budget}"
+                self.watch(number / (look * budget), about)
+                launches.add(number)
+            comparison = launches.compared(look)
+            if not stats.wants_second_look(comparison):
+                break
+        return launches.timed(comparison)
+
+    def launch(self, reference: Reference, batch: int, number: int) -> tuple[jobs.LaunchResult, Path]:
+        """One launch, and the file with its calls."""
+        plan = LaunchPlan(
+            seconds=BUDGETS[self.run.measure.budget].seconds,
+            seed=_launch_seed(self.run, batch, number),
+            threads=len(self.worker.cores),
         )
-        if not stats.wants_second_look(comparison):
-            break
-    return TimedComparison(
-        comparison=comparison,
-        metrics=absolute_metrics(joined, batch),
-        calls=joined,
-        windows=tuple(windows),
-        outputs=tuple(outputs),
-        repeat_effects=tuple(repeat_effects),
-    )
+        job = jobs.LaunchJob(
+            artifacts=(reference.artifact, self.candidate), batch=batch, plan=plan, input_file=self.input_file
+        )
+        result, folder = self.worker.do(
+            "paretoboard_runners.launch:launch", job, jobs.LaunchResult, preload=self.preload, limits=self.limits()
+        )
+        return result, folder / CALLS
+
+
+@dataclass(slots=True, kw_only=True)
+class _Launches:
+    """The launches of one comparison, so far."""
+
+    timing: Timing
+    reference: Reference
+    batch: int
+    calls: list[Calls] = field(default_factory=list)
+    windows: list[WindowState] = field(default_factory=list)
+    outputs: list[KeptOutput] = field(default_factory=list)
+    repeat_effects: list[tuple[float, ...]] = field(default_factory=list)
+
+    def add(self, number: int) -> None:
+        """Make launch `number` of this comparison and keep what it gave."""
+        # Numbers of all a run's launches at a batch differ, whether or not there was a second look at each comparison.
+        own = 2 * BUDGETS[self.timing.run.measure.budget].count * self.reference.number + number
+        result, file = self.timing.launch(self.reference, self.batch, own)
+        self.calls.append(read_calls(file, batch=self.batch, launch=own, reference=self.reference.number))
+        self.windows += [_state(self.batch, own, index, seen) for index, seen in enumerate(result.windows)]
+        self.outputs += [kept for kept in result.outputs if kept.arm == CANDIDATE]
+        self.repeat_effects.append(result.repeat_effects)
+
+    def compared(self, look: Literal[1, 2]) -> Comparison:
+        """What the launches say."""
+        return stats.compare_calls(
+            join_calls(self.calls),
+            batch=self.batch,
+            threads=len(self.timing.worker.cores),
+            against=self.reference.name,
+            tolerance=max(RELEVANT, self.timing.noise_floor),
+            reference=self.reference.number,
+            look=look,
+        )
+
+    def timed(self, comparison: Comparison) -> TimedComparison:
+        """All that they gave, with what was made of them."""
+        calls = join_calls(self.calls)
+        return TimedComparison(
+            comparison=comparison,
+            metrics=absolute_metrics(calls, self.batch) if self.reference.number == 0 else (),
+            calls=calls,
+            windows=tuple(self.windows),
+            outputs=tuple(self.outputs),
+            repeat_effects=tuple(self.repeat_effects),
+        )
 
 
 def absolute_metrics(calls: Calls, batch: int) -> tuple[MetricValue, ...]:

@@ -80,7 +80,7 @@ def estimate(runs: Sequence[RunSpec], new: Sequence[RunSpec], artifacts: Path, e
         building_s += took_s.get(build.kind, STEP_S + EPOCH_S * build.epochs)
     return Estimate(
         building_s=building_s,
-        timing_s=sum(_timing_s(run.measure) for run in new),
+        timing_s=sum(map(_timing_s, new)),
         scenarios_s=sum(_scenario_s(run.measure, scenario) for run in new for scenario in run.measure.scenarios),
         energy_s=sum(_energy_s(run) for run in new),
         rest_s=REST_S * len(new),
@@ -89,9 +89,11 @@ def estimate(runs: Sequence[RunSpec], new: Sequence[RunSpec], artifacts: Path, e
     )
 
 
-def _timing_s(measure: MeasureSpec) -> float:
-    launches = budgets.BUDGETS[measure.budget]
-    return launches.count * launches.seconds * len(measure.batches)
+def _timing_s(run: RunSpec) -> float:
+    launches = budgets.BUDGETS[run.measure.budget]
+    # Against the baseline at every batch, against each reference at the smallest.
+    comparisons = len(run.measure.batches) + len(run.recipe.references)
+    return launches.count * launches.seconds * comparisons
 
 
 def _scenario_s(measure: MeasureSpec, scenario: Scenario) -> float:
@@ -131,10 +133,17 @@ def _teacher(run: RunSpec) -> _Build:
     return next(_builds(dataclasses.replace(run, model=run.teacher, teacher=None, recipe=Recipe(name=BASELINE))))
 
 
+def _built_for(run: RunSpec) -> Iterator[RunSpec]:
+    """The run and its references, as runs of their own."""
+    yield run
+    for reference in run.recipe.references:
+        yield dataclasses.replace(run, recipe=reference)
+
+
 def _missing(new: Sequence[RunSpec], artifacts: Path, environment_id: str) -> Iterable[_Build]:
     """Each build that no artifact is there for, once. What comes before an artifact that is there is not built."""
     missing: dict[str, _Build] = {}
-    for run in new:
+    for run in (each for cell in new for each in _built_for(cell)):
         for build in reversed(list(_builds(run))):
             if _costs(artifacts, f"{build.build_id[:32]}-{environment_id[:8]}"):
                 break

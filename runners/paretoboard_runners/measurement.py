@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,14 +18,14 @@ from paretoboard.plan import RunSpec
 from paretoboard.records import ArtifactInfo, Predictions
 from paretoboard.spec import BASELINE, HardwareProfile, Recipe
 from paretoboard_runners import controls, diagnose, energy, jobs, repeats, scenarios
-from paretoboard_runners.client import JobLimits, Worker
-from paretoboard_runners.comparing import TimedComparison, time_against
+from paretoboard_runners.client import JobFailedError, JobLimits, Worker
+from paretoboard_runners.comparing import Reference, TimedComparison, Timing
 from paretoboard_runners.draft import Draft
 from paretoboard_runners.quality import INPUTS, PREDICTIONS
 from paretoboard_runners.runner import Progress, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from paretoboard.spec import Scenario
 
@@ -71,7 +73,8 @@ class Measurement:
         self._keep_build(built)
         inputs = self._score(built)
         self._probe(built, inputs)
-        self._time_all(baseline, built, inputs)
+        references = [Reference(name=BASELINE, artifact=baseline.folder), *self._references()]
+        self._time_all(references, built, inputs)
         self._diagnose(baseline, built, inputs)
         self._energy(built, inputs)
         for scenario in self.run.measure.scenarios:
@@ -170,11 +173,52 @@ class Measurement:
         draft.add("load", result.load_s, n=1)
         draft.add("first_inference", result.first_inference_s, n=1)
 
-    def _time_all(self, baseline: jobs.BuildResult, built: jobs.BuildResult, inputs: Path) -> None:
-        """Time every batch, and what supervising it costs."""
+    def _references(self) -> list[Reference]:
+        """What the recipe is timed against besides the baseline, built; what can't be is a note and no failure."""
+        found = []
+        for number, recipe in enumerate(self.run.recipe.references, 1):
+            with self._noting(recipe.name):
+                built = self._build(dataclasses.replace(self.run, recipe=recipe))
+                found.append(Reference(name=recipe.name, artifact=built.folder, number=number))
+        ablation = self.run.recipe.ablation
+        for variant in ablation.impossible if ablation else ():
+            self.draft.notes.append(f"{variant.name} can't be made: {variant.reason}.")
+        return found
+
+    @contextmanager
+    def _noting(self, reference: str) -> Iterator[None]:
+        """Let a run go on without a reference that fails by its own fault."""
+        try:
+            yield
+        except JobFailedError as error:
+            kind = error.failure.kind if error.failure else ""
+            from_outside = error.ending.timed_out or error.ending.signal == signal.SIGKILL
+            if from_outside or kind in ("DataError", "InputError"):
+                raise
+            self.draft.notes.append(f"Not timed against {reference}: {error.reason}.")
+
+    def _time_all(self, references: Sequence[Reference], built: jobs.BuildResult, inputs: Path) -> None:
+        """Time every batch against the baseline, the smallest against every other reference too.
+
+        What supervising all this costs is noted.
+        """
         start, start_cpu_s = time.monotonic(), self._supervision_s()
+        timing = Timing(
+            worker=self.held.worker,
+            run=self.run,
+            candidate=built.folder,
+            input_file=inputs,
+            preload=[runtimes.module_of(built.runtime)],
+            noise_floor=self.noise_floor,
+            limits=self._limits,
+            watch=lambda done, text: self.watch(Progress(stage="timing", done=done, text=text)),
+        )
+        baseline, *others = references
         for batch in self.run.measure.batches:
-            self._time(baseline, built, inputs, batch)
+            self._time(timing, baseline, batch)
+        for reference in others:
+            with self._noting(reference.name):
+                self._time(timing, reference, min(self.run.measure.batches))
         elapsed_s = time.monotonic() - start
         here_s, worker_s = (after - before for before, after in zip(start_cpu_s, self._supervision_s(), strict=True))
         self.draft.add("supervision", (here_s + worker_s) / elapsed_s, n=1)
@@ -229,20 +273,8 @@ class Measurement:
             "each, with the idle machine before each for as long."
         )
 
-    def _time(self, baseline: jobs.BuildResult, built: jobs.BuildResult, inputs: Path, batch: int) -> None:
-        timed = time_against(
-            self.held.worker,
-            reference=baseline.folder,
-            candidate=built.folder,
-            run=self.run,
-            batch=batch,
-            threads=self.threads,
-            input_file=inputs,
-            preload=[runtimes.module_of(built.runtime)],
-            noise_floor=self.noise_floor,
-            limits=self._limits,
-            watch=lambda done, text: self.watch(Progress(stage="timing", done=done, text=text)),
-        )
+    def _time(self, timing: Timing, reference: Reference, batch: int) -> None:
+        timed = timing.against(reference, batch)
         self.draft.timed.append(timed)
         assert self.draft.predictions is not None
         self._check_answers(timed, self.draft.predictions)
@@ -288,7 +320,8 @@ class Measurement:
             for offset, best in enumerate(kept.classes)
         ]
         same = sum(1 for best, right in answers if best == right)
-        self._judge_answers(f"batch {timed.comparison.batch}", "kept from timed calls", same, len(answers))
+        about = f"batch {timed.comparison.batch} against {timed.comparison.against}"
+        self._judge_answers(about, "kept from timed calls", same, len(answers))
 
     def _judge_answers(self, about: str, origin: str, same: int, answers: int) -> None:
         if answers - same > _MOST_DISAGREEMENT * answers:

@@ -54,7 +54,7 @@ class Calls:
     """Every timed call, one entry per call in each column, in the order they were made."""
 
     batch: NDArray[np.int32]
-    launch: NDArray[np.int16]  # fresh process, 0-based, counted over all launches of a batch
+    launch: NDArray[np.int16]  # fresh process; at one batch no two have the same number
     window: NDArray[np.int16]  # within the launch
     block: NDArray[np.int32]  # within the window
     arm: NDArray[np.int8]  # 0 is what the recipe is timed against, 1 the recipe; in its own run both are the baseline
@@ -223,6 +223,10 @@ class RunRecord:
             if value.name == name and value.scope == scope:
                 return value
         return None
+
+    def against(self, recipe: str) -> tuple[Comparison, ...]:
+        """The comparisons with another recipe, by its name: one for each batch at which they were timed."""
+        return tuple(found for found in self.comparisons if found.against == recipe)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

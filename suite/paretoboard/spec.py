@@ -103,6 +103,11 @@ class Ablation:
     ladder: tuple[Variant, ...]  # its runtime alone, then with more and more of its techniques; the last is the recipe
     left_out: tuple[Variant, ...] = ()  # the recipe without one technique each, in the order of the techniques
 
+    @property
+    def impossible(self) -> tuple[Variant, ...]:
+        """Those that can't be made, each once."""
+        return tuple({found.name: found for found in (*self.ladder, *self.left_out) if found.reason}.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:

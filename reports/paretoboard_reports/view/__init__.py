@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from paretoboard_reports.view.boards import ALLOWED_LOSS, page
-from paretoboard_reports.view.model import Board, Details, Effect, Figure, Page, Place, Point, Roof, Row
+from paretoboard_reports.view.model import (
+    Board,
+    Contribution,
+    Contributions,
+    Details,
+    Effect,
+    Figure,
+    Page,
+    Place,
+    Point,
+    Roof,
+    Row,
+)
 from paretoboard_reports.view.numbers import Quantity, signed
 
 __all__ = [
     "ALLOWED_LOSS",
     "Board",
+    "Contribution",
+    "Contributions",
     "Details",
     "Effect",
     "Figure",

@@ -46,7 +46,7 @@ def details(cell: Cell, quality_metric: str, quality_effect: Effect | None) -> D
     if quality_effect is not None:
         effects = ((f"{metric_label(quality_metric)} against the baseline", quality_effect), *effects)
     return Details(
-        steps=tuple(_step(step) for step in record.steps),
+        steps=tuple(step(found) for found in record.steps),
         lines=tuple(_lines(record)),
         effects=effects,
         classes=_classes(record),
@@ -65,16 +65,17 @@ def details(cell: Cell, quality_metric: str, quality_effect: Effect | None) -> D
 def steps_in_words(steps: Iterable[Any]) -> str:
     """A recipe in one line: "quantize.static(per_channel=true) → run.onnxruntime"."""
     words = []
-    for step in steps:
-        found = _step(step)
+    for each in steps:
+        found = step(each)
         given = ", ".join(f"{key}={value}" for key, value in found.parameters)
         words.append(f"{found.name}({given})" if given else found.name)
     return " → ".join(words) or "the model as it is"
 
 
-def _step(step: Any) -> Step:
-    parameters = tuple((str(key), _plain(value)) for key, value in sorted(step["parameters"].items()))
-    return Step(name=str(step["name"]), version=int(step["version"]), parameters=parameters)
+def step(stored: Any) -> Step:
+    """A step as it is stored, as it is shown."""
+    parameters = tuple((str(key), _plain(value)) for key, value in sorted(stored["parameters"].items()))
+    return Step(name=str(stored["name"]), version=int(stored["version"]), parameters=parameters)
 
 
 def _plain(value: Any) -> str:

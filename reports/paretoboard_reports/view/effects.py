@@ -1,13 +1,14 @@
-"""Differences from the baseline, with verdicts in words."""
+"""Differences between recipes, with verdicts in words."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from paretoboard.compare import quality_change, under_holm
 from paretoboard.metrics import METRICS
+from paretoboard.spec import BASELINE
 from paretoboard_reports.view.model import Effect
 from paretoboard_reports.view.numbers import Scale, interval, significant
 from paretoboard_reports.view.select import baseline_for
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from paretoboard.records import Comparison, RunRecord, Verdict
     from paretoboard_reports.view.select import Cell
 
+Key = TypeVar("Key")
 _POINTS: Final = Scale(source_unit="1", unit="points", factor=100.0)
 _TIMES: Final = Scale(source_unit="1", unit="×", factor=1.0)
 _SPEED_WORDS: Final[Mapping[Verdict, str]] = {
@@ -32,21 +34,35 @@ _SPEED_WORDS: Final[Mapping[Verdict, str]] = {
 def quality_effects(cells: Sequence[Cell], metric: str) -> tuple[Effect | None, ...]:
     """How the quality of each recipe differs from the baseline's on the same images; None for the baseline.
 
-    The verdicts of one board are corrected for their number. Of several seeds the mean is shown, the interval
-    covers every seed's, and a verdict stands only where all agree.
+    The verdicts of one board are corrected for their number.
     """
-    by_seed: defaultdict[int, dict[int, Change]] = defaultdict(dict)
+    pairs: defaultdict[int, list[tuple[RunRecord, RunRecord]]] = defaultdict(list)
     for index, cell in enumerate(cells):
         for record in () if cell.is_baseline else cell.measured:
             baseline = baseline_for(record, cell, cells)
-            change = quality_change(record, baseline, metric) if baseline is not None else None
+            if baseline is not None:
+                pairs[index].append((record, baseline))
+    found = paired_qualities(pairs, metric)
+    return tuple(found.get(index) for index in range(len(cells)))
+
+
+def paired_qualities(pairs: Mapping[Key, Sequence[tuple[RunRecord, RunRecord]]], metric: str) -> dict[Key, Effect]:
+    """How the qualities of two recipes differ on the same images, from a pair of runs for each seed.
+
+    The verdicts are corrected for how many there are of each seed. Of several seeds the mean is shown, the interval
+    covers every seed's, and a verdict stands only where all agree. What can't be compared is left out.
+    """
+    by_seed: defaultdict[int, dict[Key, Change]] = defaultdict(dict)
+    for key, runs in pairs.items():
+        for record, other in runs:
+            change = quality_change(record, other, metric)
             if change is not None:
-                by_seed[record.seed][index] = change
-    found: defaultdict[int, list[Change]] = defaultdict(list)
+                by_seed[record.seed][key] = change
+    found: defaultdict[Key, list[Change]] = defaultdict(list)
     for changes in by_seed.values():
-        for index, change in zip(changes, under_holm(list(changes.values())), strict=True):
-            found[index].append(change)
-    return tuple(_quality(found[index]) if index in found else None for index in range(len(cells)))
+        for key, change in zip(changes, under_holm(list(changes.values())), strict=True):
+            found[key].append(change)
+    return {key: _quality(changes) for key, changes in found.items()}
 
 
 def _quality(changes: Sequence[Change]) -> Effect:
@@ -68,14 +84,19 @@ def _quality(changes: Sequence[Change]) -> Effect:
 
 def speed_effect(records: Sequence[RunRecord], batch: int) -> Effect | None:
     """How many times as fast a recipe is as the baseline, from the runs' own interleaved timing."""
-    found = [c for record in records for c in record.comparisons if c.batch == batch]
+    return speed_against(records, BASELINE, batch)
+
+
+def speed_against(records: Sequence[RunRecord], other: str, batch: int) -> Effect | None:
+    """The same beside another recipe than the baseline, by its name."""
+    found = [comparison for record in records for comparison in record.against(other) if comparison.batch == batch]
     return _speed(found) if found else None
 
 
 def speed_effects(record: RunRecord) -> tuple[tuple[str, Effect], ...]:
-    """One effect for each comparison that a run holds."""
+    """One effect for each comparison with the baseline that a run holds."""
     return tuple(
-        (f"speed at batch {found.batch} against {found.against}", _speed([found])) for found in record.comparisons
+        (f"speed at batch {found.batch} against {found.against}", _speed([found])) for found in record.against(BASELINE)
     )
 
 
@@ -113,9 +134,10 @@ def _reason(verdict: Verdict, reasons: Sequence[str]) -> str:
 
 def _quality_note(change: Change) -> str:
     name = METRICS[change.metric].name
+    other = "the baseline" if change.against == BASELINE else change.against
     return (
         f"{name} on the same {change.n:,} images: {change.gained:,} only this one gets right, "
-        f"{change.lost:,} only the baseline; McNemar exact {p_text(change.p_value)}"
+        f"{change.lost:,} only {other}; McNemar exact {p_text(change.p_value)}"
     )
 
 

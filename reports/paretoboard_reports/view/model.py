@@ -150,6 +150,28 @@ class Details:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Contribution:
+    """What techniques change about the same recipe without them, in the same runtime."""
+
+    techniques: tuple[Step, ...]
+    words: str  # the same in one line, with their parameters
+    recipe: str  # with them
+    against: str  # without them
+    speed: Effect | None  # timed side by side at the smallest batch
+    quality: Effect | None  # on the same images
+    size_ratio: float | None  # the file with them / the file without
+    missing: str  # why a number is not there, "" where none is missing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contributions:
+    """What the techniques of one recipe contribute, from one point of view."""
+
+    view: Literal["runtime alone", "step by step", "left out"]
+    lines: tuple[Contribution, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One recipe on a board."""
 
@@ -179,6 +201,12 @@ class Row:
     macs: Quantity | None
     build_time: Quantity | None
     details: Details
+    contributions: tuple[Contributions, ...] = ()
+
+    @property
+    def beside_runtime(self) -> Contribution | None:
+        """All its techniques together beside its runtime alone; None where that is the baseline."""
+        return next((found.lines[0] for found in self.contributions if found.view == "runtime alone"), None)
 
     @property
     def standing(self) -> Standing:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from paretoboard.plan import digest
 from paretoboard.records import MetricValue
+from paretoboard.spec import BASELINE
 from paretoboard.stats import wilson
+from paretoboard_reports.view.contributions import contributions
 from paretoboard_reports.view.details import details, steps_in_words
 from paretoboard_reports.view.effects import quality_effects, speed_effect
 from paretoboard_reports.view.model import Row
@@ -114,9 +116,10 @@ def rows(group: Group, columns: Columns) -> tuple[Row, ...]:
     entries = [_entry(cell, group.cells, columns) for cell in group.cells]
     where = places(entries, columns.quality)
     effects = quality_effects(group.cells, columns.quality)
+    shares = contributions(group.cells, columns.quality, columns.small_batch)
     found = [
-        _row(cell, group, columns, entry, place, effect)
-        for cell, entry, place, effect in zip(group.cells, entries, where, effects, strict=True)
+        dataclasses.replace(_row(cell, group, columns, entry, place, effect), contributions=share)
+        for cell, entry, place, effect, share in zip(group.cells, entries, where, effects, shares, strict=True)
     ]
     return tuple(sorted(found, key=_rank))
 
@@ -203,7 +206,7 @@ def _speed_ratio(cell: Cell, batch: int) -> tuple[float, float, float] | None:
     """Time against the baseline's as (low, ratio, high) over all seeds; None where one is missing or open."""
     if cell.is_baseline:
         return 1.0, 1.0, 1.0
-    found = [[c for c in record.comparisons if c.batch == batch][:1] for record in cell.measured]
+    found = [[c for c in record.against(BASELINE) if c.batch == batch][:1] for record in cell.measured]
     comparisons = [comparison for one in found for comparison in one]
     ends = [end for comparison in comparisons for end in (comparison.low, comparison.ratio, comparison.high)]
     if len(comparisons) < len(found) or not all(0 < end < math.inf for end in ends):

@@ -96,16 +96,21 @@ def _cells(records: Iterable[RunRecord]) -> tuple[Cell, ...]:
 
 
 def _corrected(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
-    """The cells with the verdicts on speed that stand among all comparisons of the board (Holm).
+    """The cells with the verdicts on speed that stand among all like comparisons of the board (Holm).
 
-    The baseline against itself is a check of the machine and none of the comparisons.
+    All comparisons with the baseline are one family, all with other references another: what a technique adds to its
+    runtime is another question than which recipe beats the baseline, and asking it takes no power from the other.
+    The baseline against itself is a check of the machine and in neither.
     """
-    corrected = iter(
-        under_holm([c for cell in cells if not cell.is_baseline for record in cell.records for c in record.comparisons])
-    )
+    found = [c for cell in cells if not cell.is_baseline for record in cell.records for c in record.comparisons]
+    corrected = {
+        with_baseline: iter(under_holm([c for c in found if (c.against == BASELINE) is with_baseline]))
+        for with_baseline in (True, False)
+    }
 
     def with_verdicts(record: RunRecord) -> RunRecord:
-        return dataclasses.replace(record, comparisons=tuple(next(corrected) for _ in record.comparisons))
+        kept = tuple(next(corrected[comparison.against == BASELINE]) for comparison in record.comparisons)
+        return dataclasses.replace(record, comparisons=kept)
 
     return tuple(cell if cell.is_baseline else Cell(records=tuple(map(with_verdicts, cell.records))) for cell in cells)
 

@@ -6,22 +6,21 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from paretoboard import taskfile
-from paretoboard.cli import options
+from paretoboard.cli import contribution_tables, options
 from paretoboard.cli.report_verb import read_page
+from paretoboard.cli.tables import Column, effect, fitting, number, text
 from paretoboard.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from paretoboard.records import Diagnosis
@@ -31,8 +30,6 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _WIDEST: Final = 118
 _GLYPHS: Final = {"front": "●", "tied": "○", "dominated": "·", "none": "–"}
-_VERDICTS: Final = {"better": "▲", "worse": "▼", "same": "=", "undecided": "?"}
-_COLORS: Final = {"better": "green", "worse": "red", "same": "", "undecided": "yellow"}
 
 
 @app.command()
@@ -67,8 +64,8 @@ def _print(page: Page, *, why: bool) -> None:
     free = not terminal.is_terminal and "COLUMNS" not in os.environ
     width = _WIDEST if free else min(terminal.width, _WIDEST)
     console = Console(highlight=False, width=width)
-    for number, found in enumerate(page.boards):
-        if number:
+    for place, found in enumerate(page.boards):
+        if place:
             console.print()
         _print_board(console, found, width)
         if why:
@@ -92,98 +89,45 @@ def _print_board(console: Console, found: Board, width: int) -> None:
     console.print(title, width=width)
     for warning in found.warnings:
         console.print(Text(f"! {warning}", style="yellow"), width=width)
-    console.print(_table(console, found, width), width=width)
+    table = fitting(console, _columns(found), found.ranked, width, bold=lambda row: row.standing == "front")
+    console.print(table, width=width)
     for row in found.rows:
         if row.status != "ok":
             console.print(Text(f"✗ {row.recipe}: {row.status}: {row.reason}", style="red"), width=width)
     if found.self_check is not None:
         check = found.self_check
-        said = f"Self-check, baseline against itself: {check.words}, ratio {_number(check.quantity)}"
+        said = f"Self-check, baseline against itself: {check.words}, ratio {number(check.quantity)}"
         console.print(Text(said, style="dim"), width=width)
+    contribution_tables.show(console, found, width)
     counts = ", ".join(f"{count} {'measured' if status == 'ok' else status}" for status, count in found.counts)
     legend = "● front  ○ can't be told from it  · beaten   ▲ better  ▼ worse  = same  ? undecided"
     console.print(Text(legend, style="dim"), width=width)
     console.print(Text(f"{counts}.", style="dim"), width=width)
 
 
-def _table(console: Console, found: Board, width: int) -> Table:
-    """The widest table that fits: what is needed least is left out first, names are never cut."""
-    columns = _columns(found)
-    while True:
-        table = _drawn(found, columns)
-        optional = [column for column in columns if column.drop_first]
-        natural = console.measure(table, options=console.options.update(max_width=1000)).maximum
-        if not optional or natural <= width:
-            return table
-        columns.remove(max(optional, key=lambda column: column.drop_first))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Column:
-    head: str
-    cell: Callable[[Any], Any]  # Row -> Text
-    drop_first: int = 0  # the higher the sooner it gives way on a narrow terminal; 0 never does
-
-
-def _columns(found: Board) -> list[_Column]:
+def _columns(found: Board) -> list[Column]:
     units, small, large = found.units, found.small_batch, found.large_batch
     return [
-        _Column(head="", cell=lambda row: _text(_GLYPHS[row.standing])),
-        _Column(head="recipe", cell=lambda row: _text(row.recipe)),
-        _Column(head=f"{found.quality_name}\n{units['quality']}", cell=lambda row: _text(_number(row.quality))),
-        _Column(head="baseline\npoints", cell=lambda row: _effect(row, row.quality_effect, signed=True)),
-        _Column(
-            head=f"latency\n{units['latency']}, b{small}", cell=lambda row: _text(_number(row.latency)), drop_first=1
-        ),
-        _Column(head=f"speed-up\n×, b{small}", cell=lambda row: _effect(row, row.speedup)),
-        _Column(
+        Column(head="", cell=lambda row: text(_GLYPHS[row.standing]), left=True),
+        Column(head="recipe", cell=lambda row: text(row.recipe), left=True),
+        Column(head=f"{found.quality_name}\n{units['quality']}", cell=lambda row: text(number(row.quality))),
+        Column(head="baseline\npoints", cell=lambda row: _beside_baseline(row, row.quality_effect, signed=True)),
+        Column(head=f"latency\n{units['latency']}, b{small}", cell=lambda row: text(number(row.latency)), drop_first=1),
+        Column(head=f"speed-up\n×, b{small}", cell=lambda row: _beside_baseline(row, row.speedup)),
+        Column(
             head=f"throughput\n{units['throughput']}, b{large}",
-            cell=lambda row: _text(_number(row.throughput)),
+            cell=lambda row: text(number(row.throughput)),
             drop_first=2,
         ),
-        _Column(head=f"file\n{units['file_size']}", cell=lambda row: _text(_number(row.file_size)), drop_first=3),
-        _Column(head=f"memory\n{units['memory']}", cell=lambda row: _text(_number(row.memory)), drop_first=4),
+        Column(head=f"file\n{units['file_size']}", cell=lambda row: text(number(row.file_size)), drop_first=3),
+        Column(head=f"memory\n{units['memory']}", cell=lambda row: text(number(row.memory)), drop_first=4),
     ]
 
 
-def _drawn(found: Board, columns: Sequence[_Column]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for place, column in enumerate(columns):
-        table.add_column(column.head, justify="left" if place < 2 else "right", no_wrap=True)
-    for row in found.rows:
-        if row.status == "ok":
-            table.add_row(*(column.cell(row) for column in columns), style="bold" if row.standing == "front" else None)
-    return table
-
-
-def _text(shown: str) -> Text:
-    # Not a plain string: rich would read "[...]" in a name as markup.
+def _beside_baseline(row: Row, found: Effect | None, *, signed: bool = False) -> Text:
     from rich.text import Text
 
-    return Text(shown)
-
-
-def _number(shown: Quantity | None) -> str:
-    if shown is None:
-        return "–"
-    return f"{shown.text} ± {shown.half}" if shown.half else shown.text
-
-
-def _effect(row: Row, effect: Effect | None, *, signed: bool = False) -> Text:
-    from rich.text import Text
-
-    from paretoboard_reports.view import signed as with_sign
-
-    if row.is_baseline:
-        return Text("reference", style="dim")
-    if effect is None:
-        return Text("–")
-    sign = with_sign(effect.quantity.text) if signed else effect.quantity.text
-    half = f" ± {effect.quantity.half}" if effect.quantity.half else ""
-    return Text(f"{sign}{half} ").append(_VERDICTS[effect.verdict], style=_COLORS[effect.verdict])
+    return Text("reference", style="dim") if row.is_baseline else effect(found, signed=signed)
 
 
 def _plain(board: Board, row: Row) -> Mapping[str, Any]:
@@ -217,6 +161,7 @@ def _plain(board: Board, row: Row) -> Mapping[str, Any]:
         "metrics": {name: _value(found) for name, found in shown.items() if found is not None},
         "verdicts": {name: _verdict(found) for name, found in effects.items() if found is not None},
         "diagnosis": _diagnosis(row.details.diagnosis),
+        "contributions": contribution_tables.plain(row, _verdict),
     }
 
 

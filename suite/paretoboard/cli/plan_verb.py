@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from paretoboard.cli import options
+from paretoboard.spec import BASELINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,15 +69,29 @@ def _state(run: RunSpec, statuses: Mapping[str, Status]) -> str:
 
 
 def _as_text(runs: Sequence[RunSpec], statuses: Mapping[str, Status], cost: Estimate) -> str:
-    rows = [("TASK", "PROFILE", "SEED", "RECIPE", "STATE")]
-    rows += [(run.task, run.profile.name, str(run.seed), run.recipe.name, _state(run, statuses)) for run in runs]
+    rows = [("TASK", "PROFILE", "SEED", "RECIPE", "STATE", "TIMED AGAINST")]
+    rows += [
+        (run.task, run.profile.name, str(run.seed), run.recipe.name, _state(run, statuses), ", ".join(_against(run)))
+        for run in runs
+    ]
     cached = sum(run.run_id in statuses for run in runs)
     count = f"{len(runs)} runs: {len(runs) - cached} new, {cached} cached."
     if cached < len(runs):
         count += f"\n{_time(cost)}"
     if cached and set(statuses.values()) - {"ok"}:
         count += "\nRuns that did not end well stay as they are; run --retry measures them again."
+    count += "".join(f"\nLeft out: {name}: {reason}." for name, reason in _impossible(runs).items())
     return f"{options.table(rows)}\n\n{count}"
+
+
+def _against(run: RunSpec) -> list[str]:
+    return [BASELINE, *(reference.name for reference in run.recipe.references)]
+
+
+def _impossible(runs: Sequence[RunSpec]) -> Mapping[str, str]:
+    """Variants of ablated recipes that can't be made, with the reason."""
+    ablations = (run.recipe.ablation for run in runs)
+    return {found.name: found.reason for ablation in ablations if ablation for found in ablation.impossible}
 
 
 def _time(cost: Estimate) -> str:
@@ -100,6 +115,7 @@ def _as_json(runs: Sequence[RunSpec], statuses: Mapping[str, Status], cost: Esti
             "profile": run.profile.name,
             "seed": run.seed,
             "recipe": run.recipe.name,
+            "against": _against(run),
             "run_id": run.run_id,
             "board_id": run.board_id,
             "status": statuses.get(run.run_id),
@@ -108,7 +124,8 @@ def _as_json(runs: Sequence[RunSpec], statuses: Mapping[str, Status], cost: Esti
     ]
     cached = sum(run.run_id in statuses for run in runs)
     estimate = {"total_s": cost.total_s, **dataclasses.asdict(cost)}
-    return json.dumps({"new": len(runs) - cached, "cached": cached, "estimate": estimate, "runs": cells}, indent=2)
+    counts = {"new": len(runs) - cached, "cached": cached}
+    return json.dumps({**counts, "estimate": estimate, "left_out": _impossible(runs), "runs": cells}, indent=2)
 
 
 def duration(seconds: float) -> str:

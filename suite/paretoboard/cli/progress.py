@@ -6,6 +6,8 @@ import sys
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from paretoboard.spec import BASELINE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -40,7 +42,7 @@ def _result(record: RunRecord) -> str:
     quality = record.metric("top1")
     if quality is not None:
         parts.append(f"top-1 {quality.value:.2%}")
-    for comparison in record.comparisons:
+    for comparison in record.against(BASELINE):
         latency = record.metric("latency", f"batch={comparison.batch}")
         if latency is not None:
             speed = f"{1 / comparison.ratio:.2f}x [{1 / comparison.high:.2f}, {1 / comparison.low:.2f}]"
