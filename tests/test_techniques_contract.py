@@ -32,6 +32,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "factorize.tucker2": {"macs": 0.3},
     "prune.gradual": {"epochs": 1},
     "prune.structured": {"parameters": 0.3},
+    "quantize.mixed": {"float_layers": 1},
+    "quantize.qat": {"epochs": 1},
     "train.finetune": {"epochs": 1},
 }
 # Networks of techniques that the smallest one has nothing for: it has one block in each stage.
@@ -187,7 +189,7 @@ def test_a_fresh_process_gives_the_outputs_of_this_one(
 @pytest.mark.parametrize("name", NAMES)
 def test_the_scratch_folder_holds_no_drafts_afterwards(name: str, built: dict[str, Built]) -> None:
     left = {path.name for path in (built[name].folder.parent / "scratch").iterdir()}
-    assert left <= {"finetune.pt", "distill.pt", "gradual.pt"}
+    assert left <= {"finetune.pt", "distill.pt", "gradual.pt", "qat.pt"}
 
 
 @pytest.mark.parametrize("name", NAMES)

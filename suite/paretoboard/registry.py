@@ -125,9 +125,21 @@ TECHNIQUES: Final = Registry(
             "paretoboard.techniques.quantize:DynamicQuantization",
             "INT8 weights, activation ranges found at run time, on an ONNX graph",
         ),
+        "quantize.mixed": (
+            "paretoboard.techniques.quantize:MixedQuantization",
+            "INT8 for all layers but those that suffer most from it, by measured sensitivity",
+        ),
+        "quantize.qat": (
+            "paretoboard.techniques.quantize:QuantizationAwareTraining",
+            "train with INT8 rounding of weights and activations, with or without a teacher",
+        ),
         "quantize.static": (
             "paretoboard.techniques.quantize:StaticQuantization",
             "INT8 weights and activations with ranges from calibration images, on an ONNX graph",
+        ),
+        "quantize.weights": (
+            "paretoboard.techniques.quantize:WeightQuantization",
+            "store weights in 8 or 4 bits and compute in float, on an ONNX graph",
         ),
         "run.channels_last": (
             "paretoboard.techniques.run:ChannelsLast",

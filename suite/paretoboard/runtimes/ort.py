@@ -76,7 +76,7 @@ class OnnxRuntime(Runtime):
         batches: tuple[int, ...],  # noqa: ARG002 - any shape runs
         cache: Path,  # noqa: ARG002 - the graph is optimized at each load, which counts as loading
     ) -> Session:
-        """The graph, optimized to the level of the option `graph`."""
+        """The graph, optimized to the level of the option `graph`; packed weights unpacked as `unpack` says."""
         return OrtSession(str(folder / manifest.file), _options_of(manifest, threads))
 
     def profile(self, folder: Path, manifest: Manifest, question: Question) -> Profile:
@@ -94,11 +94,21 @@ class OnnxRuntime(Runtime):
 def _options_of(manifest: Manifest, threads: int) -> Any:
     if manifest.form != "onnx":
         raise NotApplicableError(f"ONNX Runtime runs ONNX graphs, this artifact is {manifest.form}")
-    return session_options(threads, manifest.execution.options.get("graph", "all"))
+    given = manifest.execution.options
+    return session_options(
+        threads,
+        given.get("graph", "all"),
+        unpack=given.get("unpack", "call"),
+        keep_float=given.get("keep_float", False),
+    )
 
 
-def session_options(threads: int, graph: str = "all") -> Any:
+def session_options(threads: int, graph: str = "all", *, unpack: str = "call", keep_float: bool = False) -> Any:
     """Options that hold ONNX Runtime to `threads` and to an optimization level of GRAPH_LEVELS.
+
+    With `unpack` "load", weights that are stored as integers and computed with as floats are turned into these when
+    the graph is loaded, and no integer kernels are used; else at each call. With `keep_float`, a layer whose weights
+    are stored as floats computes in float.
 
     Its threads stay on the process's cores; without work they sleep, unless OMP_WAIT_POLICY is ACTIVE.
 
@@ -109,6 +119,12 @@ def session_options(threads: int, graph: str = "all") -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.graph_optimization_level = getattr(library.GraphOptimizationLevel, GRAPH_LEVELS[graph])
+    if unpack == "load":
+        # Only without a search for integer kernels does it compute a constant's DequantizeLinear beforehand.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if keep_float:
+        # Its own default is to quantize the weights of every layer that stands between quantized ones.
+        options.add_session_config_entry("optimization.disable_specified_optimizers", "WeightBiasQuantization")
     # Its own default is to spin, which steals the cores of whoever is timed beside it.
     spinning = "1" if os.environ.get("OMP_WAIT_POLICY") == "ACTIVE" else "0"
     options.add_session_config_entry("session.intra_op.allow_spinning", spinning)

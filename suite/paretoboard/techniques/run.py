@@ -68,5 +68,6 @@ class OnnxRuntime(Technique):
         """
         bench.progress(0.0, "exporting to ONNX")
         exported = as_graph(candidate)
-        execution = dataclasses.replace(exported.execution, options={"graph": self.graph})
+        options = {**exported.execution.options, "graph": self.graph}
+        execution = dataclasses.replace(exported.execution, options=options)
         return Applied(candidate=dataclasses.replace(exported, execution=execution))
