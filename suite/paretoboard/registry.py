@@ -129,6 +129,10 @@ TECHNIQUES: Final = Registry(
             "paretoboard.techniques.quantize:MixedQuantization",
             "INT8 for all layers but those that suffer most from it, by measured sensitivity",
         ),
+        "quantize.nncf": (
+            "paretoboard.techniques.nncf:NncfQuantization",
+            "INT8 weights and activations by NNCF, OpenVINO's own tool, on an ONNX graph",
+        ),
         "quantize.qat": (
             "paretoboard.techniques.quantize:QuantizationAwareTraining",
             "train with INT8 rounding of weights and activations, with or without a teacher",
@@ -141,6 +145,10 @@ TECHNIQUES: Final = Registry(
             "paretoboard.techniques.quantize:WeightQuantization",
             "store weights in 8 or 4 bits and compute in float, on an ONNX graph",
         ),
+        "run.autocast": (
+            "paretoboard.techniques.run:Autocast",
+            "compute in bfloat16 where torch.autocast does, with float32 weights",
+        ),
         "run.channels_last": (
             "paretoboard.techniques.run:ChannelsLast",
             "keep tensors as NHWC in torch",
@@ -149,9 +157,25 @@ TECHNIQUES: Final = Registry(
             "paretoboard.techniques.run:Compile",
             "run through torch.compile with the Inductor backend",
         ),
+        "run.cuda": (
+            "paretoboard.techniques.run:Cuda",
+            "run torch on an NVIDIA GPU",
+        ),
         "run.onnxruntime": (
             "paretoboard.techniques.run:OnnxRuntime",
             "run an ONNX graph in ONNX Runtime's CPU provider",
+        ),
+        "run.openvino": (
+            "paretoboard.techniques.run:OpenVino",
+            "run an ONNX graph in OpenVINO's CPU plugin, in a precision that is set and verified",
+        ),
+        "run.tensorrt": (
+            "paretoboard.techniques.run:TensorRt",
+            "run an ONNX graph in TensorRT, as ONNX Runtime's provider",
+        ),
+        "run.xla": (
+            "paretoboard.techniques.run:Xla",
+            "run torch through XLA, on a TPU above all",
         ),
         "share.kmeans": (
             "paretoboard.techniques.share:WeightClustering",

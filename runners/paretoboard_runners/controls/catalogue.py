@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from paretoboard.errors import InputError, UnknownNameError
-from paretoboard_runners.controls import gpu, process, system
+from paretoboard_runners.controls import gpu, openvino, process, system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +18,7 @@ CATALOGUE: Final[dict[str, type[Control]]] = {
         process.Cores,
         process.Threads,
         process.Waiting,
+        openvino.OpenVinoThreads,
         process.Allocator,
         process.Seeds,
         process.Determinism,

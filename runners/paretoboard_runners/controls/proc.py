@@ -58,3 +58,32 @@ def memory_policies(pid: int) -> frozenset[str]:
     except FileNotFoundError:
         return frozenset()
     return frozenset(line.split()[1] for line in lines)
+
+
+def has_mapped(pid: int, library: str) -> bool:
+    """Whether a file whose name begins with `library` is mapped into `pid`."""
+    lines = (PROC / str(pid) / "maps").read_text().splitlines()
+    return any(line.rpartition("/")[2].startswith(library) for line in lines)
+
+
+def thread_names(pid: int) -> dict[int, str]:
+    """The name of each thread of `pid`. A thread that ends meanwhile is left out."""
+    return _of_threads(pid, "comm")
+
+
+def cpu_times_ns(pid: int) -> dict[int, int]:
+    """Nanoseconds that each thread of `pid` has computed. A thread that ends meanwhile is left out.
+
+    Raises: OSError on a kernel without scheduler statistics.
+    """
+    return {thread: int(text.split()[0]) for thread, text in _of_threads(pid, "schedstat").items()}
+
+
+def _of_threads(pid: int, file: str) -> dict[int, str]:
+    seen = {}
+    for thread in threads(pid):
+        try:
+            seen[thread] = (PROC / str(pid) / "task" / str(thread) / file).read_text().strip()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return seen

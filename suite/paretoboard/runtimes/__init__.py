@@ -6,9 +6,11 @@ the forward pass and nothing else.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
+from paretoboard.errors import NotApplicableError
 from paretoboard.registry import Registry
 
 if TYPE_CHECKING:
@@ -25,9 +27,15 @@ RUNTIMES: Final = Registry(
     {
         "eager": ("paretoboard.runtimes.eager:Eager", "torch, operator by operator"),
         "compile": ("paretoboard.runtimes.compiled:Compiled", "torch.compile with the Inductor backend"),
+        "cuda": ("paretoboard.runtimes.devices:Cuda", "torch, operator by operator, on an NVIDIA GPU"),
         "onnxruntime": ("paretoboard.runtimes.ort:OnnxRuntime", "ONNX Runtime's CPU provider"),
+        "openvino": ("paretoboard.runtimes.openvino:OpenVino", "OpenVINO's CPU plugin"),
+        "tensorrt": ("paretoboard.runtimes.tensorrt:TensorRt", "TensorRT, as ONNX Runtime's provider"),
+        "xla": ("paretoboard.runtimes.devices:Xla", "torch.compile with the OpenXLA backend of torch_xla"),
     },
 )
+# What threads are named that OpenVINO makes, so that they can be told apart from outside of the process.
+OPENVINO_THREAD: Final = "openvino"
 
 
 class Session(ABC):
@@ -90,17 +98,20 @@ def open(  # noqa: A001 - read as runtimes.open
 
     Args:
         folder: what artifact.save wrote.
-        threads: how many the forward pass may use; for torch this is set for the whole process.
+        threads: how many the forward pass may use; for torch this is set for the whole process. An artifact whose
+            option `threads` names fewer is run with so many.
         batches: every batch size that will be run, for runtimes that prepare for shapes.
         cache: where a runtime may keep what it generates, by default `folder`/cache.
         check: whether the file's digest is checked first. A caller that times loading checks before instead.
     Raises:
         StoreError: for a damaged artifact.
-        NotApplicableError: where a library or a compiler is missing, or the form is not the runtime's.
+        NotApplicableError: where a library, a compiler or a device is missing, the form is not the runtime's, or the
+            artifact asks for more threads than there are.
     """
     from paretoboard.artifact import read_manifest, verify
 
     manifest = verify(folder) if check else read_manifest(folder)
+    threads = _threads_of(manifest, threads)
     runtime = _load(manifest.execution.runtime)
     return runtime.open(folder, manifest, threads=threads, batches=batches, cache=cache or folder / "cache")
 
@@ -113,6 +124,7 @@ def profile(folder: Path, question: Question) -> Profile:
     from paretoboard.artifact import read_manifest
 
     manifest = read_manifest(folder)
+    question = dataclasses.replace(question, threads=_threads_of(manifest, question.threads))
     return _load(manifest.execution.runtime).profile(folder, manifest, question)
 
 
@@ -143,6 +155,17 @@ def predict(session: Session, images: NDArray[np.float32], batch: int) -> NDArra
         full = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
         parts.append(session.logits(session.run(session.prepare(full)))[: len(part)])
     return np.concatenate(parts)
+
+
+def _threads_of(manifest: Manifest, held: int) -> int:
+    """The artifact's own number of threads, by default as many as are held."""
+    asked: int = manifest.execution.options.get("threads", held)
+    if asked > held:
+        raise NotApplicableError(
+            f"the recipe asks for {asked} threads and the profile holds {held}: ask for {held} or fewer, or measure "
+            f"with a profile of {asked} cores"
+        )
+    return asked
 
 
 def _load(name: str) -> Runtime:

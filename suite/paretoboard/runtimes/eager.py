@@ -27,7 +27,8 @@ class TorchSession(Session):
     def __init__(
         self, module: torch.nn.Module, forward: Callable[[torch.Tensor], torch.Tensor], execution: Execution
     ) -> None:
-        self._module, self._forward = module, forward
+        self._module, self._forward = module, _as_told(forward, execution)
+        self._computes_in: str = execution.options.get("autocast", execution.dtype)
         self._dtype: torch.dtype = getattr(torch, execution.dtype)
         self._memory_format = torch_memory_format(execution)
 
@@ -49,12 +50,11 @@ class TorchSession(Session):
         """As float32, whatever the model computed in."""
         return np.asarray(native.float().numpy(), dtype=np.float32)
 
-
     def profile(self, question: Question) -> Profile:
         """Times of operators from torch.profiler."""
         from paretoboard.runtimes.profiling import pytorch
 
-        return pytorch.profile(self, self._module, question, str(self._dtype).removeprefix("torch."))
+        return pytorch.profile(self, self._module, question, self._computes_in)
 
 
 class Eager(Runtime):
@@ -87,11 +87,14 @@ class Eager(Runtime):
 def ready_module(folder: Path, manifest: Manifest, threads: int) -> torch.nn.Module:
     """The artifact's module in its memory format, with torch held to `threads`.
 
+    Where the artifact has a number of its own, that holds during its calls only: other models of this process keep
+    theirs.
+
     Raises: NotApplicableError for an artifact that is not a torch model.
     """
     if manifest.form != "torch":
         raise NotApplicableError(f"{manifest.execution.runtime} runs torch models, this artifact is {manifest.form}")
-    if torch.get_num_threads() != threads:
+    if "threads" not in manifest.execution.options and torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     module = load_module(folder, manifest).requires_grad_(False)
     return module.to(memory_format=torch_memory_format(manifest.execution))
@@ -100,3 +103,34 @@ def ready_module(folder: Path, manifest: Manifest, threads: int) -> torch.nn.Mod
 def torch_memory_format(execution: Execution) -> torch.memory_format:
     """torch's name for the artifact's memory format."""
     return torch.channels_last if execution.memory_format == "channels_last" else torch.contiguous_format
+
+
+def _as_told(
+    forward: Callable[[torch.Tensor], torch.Tensor], execution: Execution
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """`forward` with the options `autocast` (name of a dtype) and `threads` of an artifact; without any, itself."""
+    if "autocast" in execution.options:
+        forward = _autocast(forward, getattr(torch, execution.options["autocast"]))
+    if "threads" in execution.options:
+        forward = _with_threads(forward, execution.options["threads"])
+    return forward
+
+
+def _autocast(forward: Callable[[torch.Tensor], torch.Tensor], dtype: torch.dtype) -> Callable[..., torch.Tensor]:
+    def call(native: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(native.device.type, dtype=dtype):
+            return forward(native)
+
+    return call
+
+
+def _with_threads(forward: Callable[[torch.Tensor], torch.Tensor], threads: int) -> Callable[..., torch.Tensor]:
+    def call(native: torch.Tensor) -> torch.Tensor:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            return forward(native)
+        finally:
+            torch.set_num_threads(before)
+
+    return call

@@ -11,6 +11,7 @@ from paretoboard.errors import NotApplicableError
 from paretoboard.runtimes import Runtime, Session
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import ModuleType
 
@@ -25,14 +26,15 @@ GRAPH_LEVELS: Final = {
     "basic": "ORT_ENABLE_BASIC",
     "disabled": "ORT_DISABLE_ALL",
 }
+CPU: Final = ("CPUExecutionProvider",)
 
 
 class OrtSession(Session):
     """An InferenceSession of one input and one output."""
 
-    def __init__(self, model: str, options: Any) -> None:
-        self._model, self._options = model, options
-        self._session = inference_session(model, options)
+    def __init__(self, model: str | bytes, options: Any, providers: Sequence[Any] = CPU) -> None:
+        self._model, self._options, self._providers = model, options, providers
+        self._session = inference_session(model, options, providers)
         self._input = self._session.get_inputs()[0].name
         self._outputs = [self._session.get_outputs()[0].name]
 
@@ -50,7 +52,7 @@ class OrtSession(Session):
 
     def refresh(self) -> None:
         """A new session on the same file, since ONNX Runtime gives no access to its weights."""
-        self._session = inference_session(self._model, self._options)
+        self._session = inference_session(self._model, self._options, self._providers)
 
     def close(self) -> None:
         """End the session's threads."""
@@ -65,7 +67,7 @@ class OnnxRuntime(Runtime):
 
         Raises: NotApplicableError where it is not installed.
         """
-        _library()
+        library()
 
     def open(
         self,
@@ -114,11 +116,11 @@ def session_options(threads: int, graph: str = "all", *, unpack: str = "call", k
 
     Raises: NotApplicableError where the library is missing.
     """
-    library = _library()
-    options = library.SessionOptions()
+    ort = library()
+    options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.graph_optimization_level = getattr(library.GraphOptimizationLevel, GRAPH_LEVELS[graph])
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, GRAPH_LEVELS[graph])
     if unpack == "load":
         # Only without a search for integer kernels does it compute a constant's DequantizeLinear beforehand.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
@@ -133,21 +135,26 @@ def session_options(threads: int, graph: str = "all", *, unpack: str = "call", k
     return options
 
 
-def inference_session(model: str | bytes, options: Any) -> Any:
-    """An InferenceSession on the CPU provider.
+def inference_session(model: str | bytes, options: Any, providers: Sequence[Any] = CPU) -> Any:
+    """An InferenceSession, by default on the CPU provider.
 
     Args:
         model: path of an ONNX file, or its bytes.
-    Raises: NotApplicableError for a graph that the provider has no kernels for.
+        providers: names, or pairs of a name and its options, the preferred one first.
+    Raises: NotApplicableError for a graph that the providers have no kernels for.
     """
-    library = _library()
+    ort = library()
     try:
-        return library.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except library.capi.onnxruntime_pybind11_state.NotImplemented as error:
-        raise NotApplicableError(f"ONNX Runtime's CPU provider can't run this graph: {error}") from error
+        return ort.InferenceSession(model, options, providers=list(providers))
+    except ort.capi.onnxruntime_pybind11_state.NotImplemented as error:
+        raise NotApplicableError(f"ONNX Runtime has no kernels for this graph: {error}") from error
 
 
-def _library() -> ModuleType:
+def library() -> ModuleType:
+    """ONNX Runtime, imported now.
+
+    Raises: NotApplicableError where it is not installed.
+    """
     try:
         import onnxruntime
     except ImportError as error:

@@ -34,9 +34,13 @@ def as_graph(candidate: Candidate) -> Candidate:
         raise NotApplicableError(f"the runtime '{execution.runtime}' was chosen before, and it runs no ONNX graph")
     if execution.dtype != "float32":
         raise NotApplicableError(f"ONNX Runtime's CPU provider computes no convolutions in {execution.dtype}")
+    if "autocast" in execution.options:
+        raise NotApplicableError("the model was to be run under torch.autocast, and an ONNX graph can't be")
     assert candidate.module is not None
     graph = export(candidate.module, candidate.input_shape)
-    return dataclasses.replace(candidate, module=None, graph=graph, execution=Execution(runtime="onnxruntime"))
+    kept = {name: value for name, value in execution.options.items() if name == "threads"}
+    execution = Execution(runtime="onnxruntime", options=kept)
+    return dataclasses.replace(candidate, module=None, graph=graph, execution=execution)
 
 
 def export(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
