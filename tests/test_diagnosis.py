@@ -111,6 +111,14 @@ def test_shares_sum_to_one_and_the_whole_takes_as_long_as_its_parts(operators: l
     assert found.sentence.endswith(".")
 
 
+def test_operators_that_take_longer_while_they_are_watched_take_a_whole_call_at_most() -> None:
+    operators = (operator(seconds=3.0, macs=10**9), operator("pooling", seconds=1.0))
+    found = diagnose(a_profile(*operators, call_s=1.0), an_origin(macs=10**9, baseline_macs=10**9), ROOFLINE, ())
+    assert found.operator_s == 1.0
+    assert [each.share for each in found.operators] == [0.75, 0.25]
+    assert found.sentence.startswith("Same MACs: operators reach 100 % of what the roofline of this machine allows")
+
+
 def test_operators_too_short_to_be_timed_still_have_shares_that_sum_to_one() -> None:
     found = diagnose(a_profile(operator(seconds=0.0), operator("pooling", seconds=0.0)), an_origin(), ROOFLINE, ())
     assert sum(each.share for each in found.operators) == pytest.approx(1)

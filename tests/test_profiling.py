@@ -137,6 +137,22 @@ def test_nodes_without_a_name_are_found_in_the_profile_too(tmp_path: Any) -> Non
     assert sum(each.macs for each in found.operators if each.kind == "matrix product") == 2 * 512 * 10
 
 
+@pytest.mark.parametrize("int8", [False, True])
+def test_openvino_s_operators_compute_what_is_counted_by_hand(tmp_path: Any, int8: bool) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    graph = quantized(a_graph(), tmp_path, nodes_to_exclude=["stem"]) if int8 else a_graph()
+    candidate = dataclasses.replace(a_candidate(graph), execution=Execution(runtime="openvino"))
+    found = profiled(candidate, tmp_path)
+    macs = {each.kind: each.macs for each in found.operators if each.macs}
+    assert macs == {
+        "convolution": 2 * 8 * 64 * 36,
+        "depthwise convolution": 2 * 8 * 64 * 9,
+        "matrix product": 2 * 512 * 10,
+    }
+    assert found.quantized == (2 if int8 else 0)
+    assert ["stem" in name for name in found.fallbacks] == ([True] if int8 else [])
+
+
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime"])
 def test_all_runtimes_count_the_macs_that_the_metric_counts(tmp_path: Any, runtime: str) -> None:
     from paretoboard.techniques.export import as_graph

@@ -162,7 +162,7 @@ class Diagnosis:
     batch: int
     source: str  # who took the times of operators
     call_s: float  # of a call that nobody watches, in the process that was profiled
-    operator_s: float  # of that, inside operators, as the profiler says
+    operator_s: float  # of that, inside operators, as the profiler says; all of it where it says more
     operators: tuple[OperatorCost, ...]  # the longest first
     attainable_s: float | None  # of all operators, one after the other; None where one has none
     peaks: tuple[Peak, ...]

@@ -26,14 +26,16 @@ def diagnose(
         roofline: of the machine; None where it could not be measured.
         instruction_sets: of the machine, for arithmetic of fewer than 32 bits.
     """
-    operator_s = sum(operator.seconds for operator in profile.operators)
+    watched_s = sum(operator.seconds for operator in profile.operators)
+    # Being watched makes operators longer; together they never take longer than a call that nobody watches.
+    operator_s = min(watched_s, profile.call_s)
     operators = tuple(
         OperatorCost(
             type=each.type,
             kind=each.kind,
             dtype=each.dtype,
             calls=each.calls,
-            share=each.seconds / operator_s if operator_s else 1 / len(profile.operators),
+            share=each.seconds / watched_s if watched_s else 1 / len(profile.operators),
             macs=each.macs,
             bytes=each.bytes,
             attainable_s=None if roofline is None else attainable_s(each, roofline),
