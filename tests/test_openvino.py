@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from effects import takes_effect
 from paretoboard import runtimes
 from paretoboard.artifact import Candidate, Execution, read_manifest, save
 from paretoboard.datasets.preprocess import preprocess_images
@@ -291,6 +292,7 @@ def control(cores: tuple[int, ...]) -> OpenVinoThreads:
     return OpenVinoThreads(setting=Setting(profile=HardwareProfile(name="test", title="test"), cores=cores))
 
 
+@takes_effect("openvino_threads")
 @needs_two_cores
 @pytest.mark.parametrize("threads", [1, 2])
 def test_as_many_threads_compute_as_were_given_seen_from_outside(
