@@ -47,7 +47,9 @@ class CompiledSession(Session):
     def __init__(self, file: Path, batch: int, threads: int) -> None:
         import torch
         import torch._inductor.config
-        import torchao.quantization.pt2e  # noqa: F401 - registers the operators in the file
+
+        # Registers the operators in the file, and the passes without which all of them run in float.
+        import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer  # noqa: F401
 
         torch.set_num_threads(threads)
         torch._inductor.config.freezing = True
