@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import lzma
+import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from paretoboard.artifact import Candidate
+from paretoboard.artifact import Candidate, save
 from paretoboard.datasets.preprocess import preprocess_images
 from paretoboard.errors import InputError, NotApplicableError
+from paretoboard.runtimes import Session
 from paretoboard.runtimes.statistics import statistics
 from paretoboard.techniques.prune import GradualPruning, MagnitudePruning, NMPruning, StructuredPruning
+from paretoboard.techniques.prune.budgets import GRID, least_cut
+from paretoboard.techniques.prune.latency import MAX_WINDOWS, MIN_WINDOWS, TimeShare, share_of
 from paretoboard.techniques.prune.unstructured import CubicSparsity
 from small_models import PREPROCESS, candidate, fingerprint, images, workbench
 
@@ -41,6 +47,20 @@ def test_n_m_keeps_exactly_the_n_largest_of_every_m_along_the_inputs(n: int, m: 
         kept = left != 0
         assert torch.equal(left[kept], whole[kept])
         torch.testing.assert_close(left.abs().sum(1), whole.abs().topk(n, dim=1).values.sum(1))
+
+
+@pytest.mark.parametrize("technique", [NMPruning(), MagnitudePruning(sparsity=0.6)])
+def test_zeros_are_said_to_save_bytes_and_no_time(technique: Any, tmp_path: Path) -> None:
+    start = candidate()
+    applied = technique.apply(start, workbench(tmp_path / "s"))
+    sizes = {}
+    for name, held in (("whole", start), ("zeros", applied.candidate)):
+        path = tmp_path / name / save(held, tmp_path / name).file
+        sizes[name] = (path.stat().st_size, len(lzma.compress(path.read_bytes(), preset=1)))
+    assert sizes["zeros"][0] == sizes["whole"][0]
+    assert sizes["zeros"][1] < 0.7 * sizes["whole"][1]
+    assert applied.notes[-1].startswith("not faster")
+    assert statistics(applied.candidate).macs == statistics(start).macs
 
 
 @pytest.mark.parametrize("given", [{"n": 4, "m": 4}, {"n": 5, "m": 4}])
@@ -85,6 +105,7 @@ def test_gradual_pruning_ends_at_exactly_the_sparsity_asked_for_in_each_layer(tm
         assert not torch.equal(after.weight[~zeros], before.weight[~zeros])  # what is left was trained
     assert pruned.images_seen == 2 * 64
     assert "70.0% of the weights of 8 layers are zero" in pruned.notes
+    assert pruned.notes[-1].startswith("not faster")
 
 
 def test_interrupted_gradual_pruning_goes_on_to_the_same_bits(tmp_path: Path) -> None:
@@ -179,15 +200,127 @@ def test_a_global_ranking_takes_most_from_the_layer_that_can_spare_it(tmp_path: 
     assert left["global"][1] < left["layer"][1]
 
 
-@pytest.mark.parametrize(("given", "found"), [({}, "neither"), ({"parameters": 0.3, "macs": 0.3}, "both")])
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, "none"),
+        ({"parameters": 0.3, "macs": 0.3}, "'parameters' and 'macs'"),
+        ({"macs": 0.3, "latency": 0.7}, "'macs' and 'latency'"),
+    ],
+)
 def test_exactly_one_budget_is_wanted(given: dict[str, float], found: str) -> None:
-    with pytest.raises(InputError, match=f"exactly one budget, 'parameters' or 'macs', found {found}"):
+    with pytest.raises(InputError, match=f"exactly one budget of 'parameters', 'macs' and 'latency', found {found}"):
         StructuredPruning(**given)
+
+
+def test_a_runtime_to_time_in_without_a_budget_of_latency_is_refused() -> None:
+    with pytest.raises(InputError, match="timed_in = 'onnxruntime' goes with a budget of 'latency' only"):
+        StructuredPruning(macs=0.3, timed_in="onnxruntime")
+
+
+def test_only_a_budget_of_latency_makes_a_build_unrepeatable() -> None:
+    assert StructuredPruning(macs=0.3).unrepeatable() == ""
+    assert "times measured on the machine" in StructuredPruning(latency=0.7).unrepeatable()
+
+
+def share(value: float) -> TimeShare:
+    return TimeShare(share=value, low=value, high=value, windows=12)
+
+
+@given(wanted=st.floats(0.05, 0.95), curve=st.lists(st.floats(0.02, 1), min_size=31, max_size=31))
+@settings(max_examples=50, deadline=None)
+def test_the_least_cut_that_is_fast_enough_is_found(wanted: float, curve: list[float]) -> None:
+    times = dict(enumerate(sorted(curve, reverse=True), 1))  # of the grid's steps; cutting more takes no longer
+    enough = [step for step, time in times.items() if time <= wanted]
+    least, fastest = least_cut(lambda ratio: round(ratio * GRID), lambda step: share(times[step]), wanted)
+    assert (least.step if least else None) == (enough[0] if enough else None)
+    assert fastest is not None
+    assert fastest.time.share <= (times[enough[0]] if enough else times[31])
+
+
+def test_cuts_that_do_not_run_are_passed_over() -> None:
+    least, _ = least_cut(lambda ratio: ratio if ratio < 0.4 else None, lambda ratio: share(1 - ratio), 0.7)
+    assert least is not None
+    assert least.step == 10
+    assert least_cut(lambda ratio: None, share, 0.7) == (None, None)
+
+
+class ClockedSession(Session):
+    """A network whose calls take what a script says, on a clock that only it moves."""
+
+    now = 0
+
+    def __init__(self, call_ns: int, rng: random.Random) -> None:
+        self.call_ns, self.rng = call_ns, rng
+        self.refreshed = 0
+
+    def prepare(self, images: Any) -> Any:
+        return images
+
+    def run(self, native: Any) -> Any:
+        disturbed = self.rng.random() < 0.2
+        ClockedSession.now += int(self.call_ns * self.rng.uniform(1, 1.02) * (10 if disturbed else 1))
+
+    def logits(self, native: Any) -> Any:
+        raise NotImplementedError
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+
+
+def clocked(share: float, decide: float) -> tuple[TimeShare, ClockedSession]:
+    rng = random.Random(7)
+    whole, cut = ClockedSession(4_000_000, rng), ClockedSession(round(share * 4_000_000), rng)
+    found = share_of([whole, cut], (3, 8, 8), decide=decide, seed=1, clock=lambda: ClockedSession.now)
+    return found, cut
+
+
+@pytest.mark.parametrize("wanted", [0.3, 0.72, 1.1])
+def test_a_share_of_time_is_found_among_disturbed_calls(wanted: float) -> None:
+    found, cut = clocked(wanted, decide=0.5)
+    assert found.low <= wanted <= found.high
+    assert found.share == pytest.approx(wanted, rel=0.01)
+    assert found.windows == MIN_WINDOWS == cut.refreshed  # far from 0.5: decided as soon as there is an interval
+
+
+def test_what_is_near_the_budget_is_looked_at_longer() -> None:
+    found, _ = clocked(0.5, decide=0.5)
+    assert MIN_WINDOWS < found.windows <= MAX_WINDOWS
+
+
+@pytest.mark.parametrize("runtime", ["eager", "onnxruntime"])
+def test_a_budget_of_latency_is_reached_and_what_was_measured_is_said(runtime: Any, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    made = StructuredPruning(latency=0.85, timed_in=runtime)
+    applied = made.apply(candidate(), workbench(tmp_path))
+    (note,) = applied.notes
+    said = re.match(r"(\d+)/32 of the channels cut: ([\d.]+)% of the time \(.* windows\)", note)
+    assert said, note
+    assert float(said[2]) <= 85
+    assert f"at batch 1 on one thread in {runtime}, measured on this machine, 85.0% asked for" in note
+    cut = StructuredPruning(parameters=0.5)._cut(_owned(candidate()), candidate(), int(said[1]) / 32, 3)
+    assert cut is not None
+    assert applied.candidate.module is not None
+    assert fingerprint(cut) == fingerprint(applied.candidate.module)  # the ratio that is said is the one that was cut
+    assert list(tmp_path.iterdir()) == []
+    assert torch.get_num_threads() == threads
+
+
+def test_a_latency_that_no_cut_reaches_is_refused_with_the_fastest(tmp_path: Path) -> None:
+    with pytest.raises(
+        NotApplicableError, match=r"asked for 1.0% of the time; the fastest cut takes \d+.\d% of the time"
+    ):
+        StructuredPruning(latency=0.01).apply(candidate(), workbench(tmp_path))
 
 
 def test_only_taylor_importance_needs_images() -> None:
     assert StructuredPruning(macs=0.3, importance="taylor").needs_now() == ("train",)
     assert StructuredPruning(macs=0.3).needs_now() == ()
+
+
+def _owned(held: Candidate) -> nn.Module:
+    assert held.module is not None
+    return held.module.requires_grad_(True)
 
 
 def _with_progress(bench: Any, progress: Any) -> Any:

@@ -44,6 +44,21 @@ def test_other_bytes_and_other_predictions_do_not_hold() -> None:
     assert found["predictions"].repeated == "359 of 360 best guesses equal"
 
 
+def test_another_artifact_holds_where_a_measurement_decided_what_was_built() -> None:
+    steps = {"latency": [("prune.structured", {"latency": 0.7})], "macs": [("prune.structured", {"macs": 0.3})]}
+    holds = {}
+    for budget, given in steps.items():
+        record = builders.run_record("cut", steps=given)
+        assert record.artifact is not None
+        other = dataclasses.replace(record, artifact=dataclasses.replace(record.artifact, digest="0" * 64))
+        findings = verify.compare_with_stored(record, other)
+        holds[budget] = [finding.holds for finding in findings if finding.what.startswith("bytes")]
+        if budget == "latency":
+            assert len(findings) == 1
+            assert "times measured on the machine" in findings[0].repeated
+    assert holds == {"latency": [True], "macs": [False]}
+
+
 @pytest.mark.parametrize(("speedup", "holds"), [(2.0, True), (2.02, True), (2.2, False)])
 def test_a_speed_holds_within_its_interval_and_what_counts(speedup: float, holds: bool) -> None:
     stored = builders.run_record("ort-fp32", comparisons=(builders.comparison(2.0),))

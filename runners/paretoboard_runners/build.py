@@ -25,6 +25,8 @@ from paretoboard_runners import controls, energy, jobs
 from paretoboard_runners.seeds import derive, seed_everything
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
 
     from paretoboard.artifact import Candidate
@@ -219,11 +221,21 @@ def _steps(job: jobs.BuildJob) -> list[_Step]:
     return [
         _Step(
             name=name,
-            folder=job.artifacts / f"{build_id[:32]}-{job.environment_id[:8]}",
+            folder=job.artifacts / f"{build_id[:32]}-{place}",
             seed=derive(job.run.seed, name),
         )
-        for name, build_id in zip(names, job.run.build_ids, strict=True)
+        for name, build_id, place in zip(names, job.run.build_ids, _places(job), strict=True)
     ]
+
+
+def _places(job: jobs.BuildJob) -> Iterator[str]:
+    """What beside its id an artifact depends on: the software, and the machine once times measured on it decided."""
+    place = job.environment_id[:8]
+    yield place
+    measured = False
+    for use in job.run.recipe.steps:
+        measured |= bool(TECHNIQUES.load(use.name)(**use.parameters).unrepeatable())
+        yield f"{place}-{job.hardware_id[:8]}" if measured else place
 
 
 def _read_cost(step: _Step) -> jobs.BuildCost:

@@ -30,6 +30,7 @@ class BuildJob:
     data_root: Path
     artifacts: Path
     environment_id: str
+    hardware_id: str = ""  # counts where times measured in building decide what is built
     cores: tuple[int, ...]
 
 

@@ -96,6 +96,7 @@ class Measurement:
             data_root=self.data_root,
             artifacts=self.artifacts,
             environment_id=self.draft.provenance.environment_id,
+            hardware_id=self.draft.provenance.hardware_id,
             cores=self.held.build_cores,
         )
         return self.held.worker.do(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paretoboard.registry import TECHNIQUES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,7 +30,8 @@ def compare_with_stored(stored: RunRecord, repeated: RunRecord) -> tuple[Finding
     """What a repetition gave beside what is stored; both measured by the same plan on the same machine.
 
     The artifact and the predictions are to be equal to the bit where the profile asks for determinism; a speed holds
-    when the two ratios differ by no more than their intervals and the smallest effect that counts allow.
+    when the two ratios differ by no more than their intervals and the smallest effect that counts allow. Where a
+    measurement decided what was built, another artifact holds too, and nothing more is compared with it.
     """
     if repeated.status != stored.status:
         return (
@@ -44,12 +47,16 @@ def compare_with_stored(stored: RunRecord, repeated: RunRecord) -> tuple[Finding
 
 def _findings(stored: RunRecord, repeated: RunRecord) -> Iterator[Finding]:
     if stored.artifact is not None and repeated.artifact is not None:
+        same = stored.artifact.digest == repeated.artifact.digest
+        why = "" if same else _unrepeatable(stored)
         yield Finding(
             what=f"bytes of {stored.artifact.file}",
-            holds=stored.artifact.digest == repeated.artifact.digest,
+            holds=same or bool(why),
             stored=stored.artifact.digest[:12],
-            repeated=repeated.artifact.digest[:12],
+            repeated=f"{repeated.artifact.digest[:12]}: {why}" if why else repeated.artifact.digest[:12],
         )
+        if why:
+            return
     if stored.predictions is not None and repeated.predictions is not None:
         before, after = stored.predictions, repeated.predictions
         same = np.array_equal(before.top_classes, after.top_classes) and np.array_equal(
@@ -72,6 +79,12 @@ def _findings(stored: RunRecord, repeated: RunRecord) -> Iterator[Finding]:
                     stored=_ratio(earlier),
                     repeated=_ratio(later),
                 )
+
+
+def _unrepeatable(record: RunRecord) -> str:
+    """Why building again may give another artifact; "" where it gives the same."""
+    reasons = (TECHNIQUES.load(step["name"])(**step["parameters"]).unrepeatable() for step in record.steps)
+    return next((str(reason) for reason in reasons if reason), "")
 
 
 def _agree(earlier: Comparison, later: Comparison) -> bool:

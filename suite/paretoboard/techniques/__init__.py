@@ -66,6 +66,10 @@ class Technique(ABC):
         """What it needs with the parameters it has."""
         return self.needs
 
+    def unrepeatable(self) -> str:
+        """Why two builds with the parameters it has may give other bytes; "" where they give the same."""
+        return ""
+
     @abstractmethod
     def apply(self, candidate: Candidate, bench: Workbench) -> Applied:
         """Apply to `candidate`, which is not changed.

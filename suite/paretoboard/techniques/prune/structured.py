@@ -4,92 +4,145 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Gt, Lt
 
+from paretoboard import artifact
 from paretoboard.errors import InputError, NotApplicableError
 from paretoboard.techniques import Applied, Need, Technique
+from paretoboard.techniques.export import as_graph
 from paretoboard.techniques.forms import own_float32_module
+from paretoboard.techniques.prune.budgets import GRID, least_cut, nearest_count
+from paretoboard.techniques.prune.latency import TimeShare, time_share
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
     from paretoboard.artifact import Candidate
     from paretoboard.techniques import Workbench
 
-# Channels come in whole numbers, so the share of what is removed jumps; 2^-10 tells 1,024 channels apart.
-_BISECTIONS: Final = 10
+    Cut = Callable[[float], nn.Module | None]
+
 _TOLERANCE: Final = 0.05  # of the budget's share: what is further off is not what was asked for
 _GRADIENT_BATCH: Final = 64  # images whose gradients are averaged before they are squared
 # A layer that lost all its channels is no network; the library would let a global ranking empty one.
 _GLOBAL_LIMIT: Final = 0.9
+_BUDGETS: Final = ("parameters", "macs", "latency")
 _UNITS: Final = {"parameters": "parameters", "macs": "MACs"}
-Budget = Literal["parameters", "macs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StructuredPruning(Technique):
-    """Cut out whole filters, and all that depended on them, until a share of the parameters or MACs is gone."""
+    """Cut out whole filters, and all that depended on them, to a budget of parameters, MACs or measured latency.
+
+    Latency is that of one image on one thread, in CPU time beside the network as it comes, measured on the machine that
+    builds: the least cut of 1/32, 2/32, ... of the channels that takes no more than what was asked for.
+    """
 
     source = (
         "Fang et al. 2023, DepGraph, arXiv:2301.12900; filter norms: Li et al. 2017, arXiv:1608.08710; "
         "Taylor: Molchanov et al. 2019, arXiv:1906.10771, section 3.1; "
-        "geometric median: He et al. 2019, arXiv:1811.00250"
+        "geometric median: He et al. 2019, arXiv:1811.00250; "
+        "to a measured latency: Yang et al. 2018, NetAdapt, arXiv:1804.03230, section 3"
     )
     takes = ("torch",)
 
     parameters: Annotated[float, Gt(0), Lt(1)] | None = None  # share of the parameters to remove; this
-    macs: Annotated[float, Gt(0), Lt(1)] | None = None  # or the share of the MACs, not both
+    macs: Annotated[float, Gt(0), Lt(1)] | None = None  # or the share of the MACs to remove
+    latency: Annotated[float, Gt(0), Lt(1)] | None = None  # or the share of the time to be left; only one of the three
+    # Named here and not read from the steps that follow: recipes that begin alike share what they build.
+    timed_in: Literal["eager", "onnxruntime"] = "eager"  # for `latency`: the runtime that the recipe ends in
     importance: Literal["l1", "l2", "taylor", "geometric_median", "random"] = "l2"  # what decides which filters go
     scope: Literal["layer", "global"] = "layer"  # the same share of each layer, or the least important of all layers
     images: Annotated[int, Ge(1)] = 512  # training images that importance "taylor" takes gradients on
 
     def __post_init__(self) -> None:
-        if (self.parameters is None) == (self.macs is None):
-            found = "neither" if self.parameters is None else "both"
-            raise InputError(f"needs exactly one budget, 'parameters' or 'macs', found {found}")
+        given = [name for name in _BUDGETS if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(f"'{name}'" for name in given) or "none"
+            raise InputError(f"needs exactly one budget of 'parameters', 'macs' and 'latency', found {found}")
+        if self.timed_in != "eager" and self.latency is None:
+            raise InputError(f"timed_in = '{self.timed_in}' goes with a budget of 'latency' only")
 
     def needs_now(self) -> tuple[Need, ...]:
         """Training images for importance "taylor"."""
         return ("train",) if self.importance == "taylor" else ()
 
+    def unrepeatable(self) -> str:
+        """A latency is measured, and decides."""
+        if self.latency is None:
+            return ""
+        return "how much was cut was decided by times measured on the machine that built it"
+
     def apply(self, candidate: Candidate, bench: Workbench) -> Applied:
-        """Search the share of channels that comes nearest to the budget asked for.
+        """Search the share of channels for the budget asked for.
 
         A network may name, in `keep_channels`, layers whose output channels must stay; its classes always do. What was
         reached is in the notes.
 
-        Raises: NotApplicableError for an ONNX graph, and for a network that can't be cut near to what was asked.
+        Raises: NotApplicableError for an ONNX graph, and for a network that can't be cut to what was asked.
         """
         module = own_float32_module(candidate, "prune.structured").requires_grad_(True)
-        budget, wanted = self._budget()
         gradients, seen = self._gradients(module, bench)
-        whole = _count(module, candidate, budget)
-        best, reached = None, 0.0
-        low, high = 0.0, 1.0
-        for step in range(_BISECTIONS):
-            bench.progress(step / _BISECTIONS, "searching how many channels to cut")
-            ratio = (low + high) / 2
-            pruned = self._cut(_copy(module, gradients), candidate, ratio, bench.seed)
-            removed = 1.0 if pruned is None else 1 - _count(pruned, candidate, budget) / whole
-            if pruned is not None and abs(removed - wanted) < abs(reached - wanted):
-                best, reached = pruned, removed
-            low, high = (ratio, high) if removed < wanted else (low, ratio)
+
+        def cut(ratio: float) -> nn.Module | None:
+            return self._cut(_copy(module, gradients), candidate, ratio, bench.seed)
+
+        if self.latency is not None:
+            best, note = self._to_latency(cut, self.latency, candidate, bench)
+        else:
+            best, note = self._to_count(cut, candidate, bench)
+        return Applied(candidate=dataclasses.replace(candidate, module=best), images_seen=seen, notes=(note,))
+
+    def _to_count(self, cut: Cut, candidate: Candidate, bench: Workbench) -> tuple[nn.Module, str]:
+        """The cut that comes nearest to the budget, and what it reached."""
+        budget = "macs" if self.parameters is None else "parameters"
+        wanted = self.macs if self.parameters is None else self.parameters
+        assert wanted is not None
+        whole = _count(candidate, budget)
+        best, reached = nearest_count(
+            cut,
+            lambda module: 1 - _count(dataclasses.replace(candidate, module=module), budget) / whole,
+            wanted,
+            lambda done: bench.progress(done, "searching how many channels to cut"),
+        )
         if best is None or abs(reached - wanted) > _TOLERANCE:
             raise NotApplicableError(
                 f"prune.structured: asked to remove {wanted:.1%} of the {_UNITS[budget]}; "
                 f"the nearest that cutting channels reaches is {reached:.1%}"
             )
-        note = f"{reached:.1%} of the {_UNITS[budget]} removed, {wanted:.1%} asked for"
-        return Applied(candidate=dataclasses.replace(candidate, module=best), images_seen=seen, notes=(note,))
+        return best, f"{reached:.1%} of the {_UNITS[budget]} removed, {wanted:.1%} asked for"
 
-    def _budget(self) -> tuple[Budget, float]:
-        if self.parameters is not None:
-            return "parameters", self.parameters
-        assert self.macs is not None
-        return "macs", self.macs
+    def _to_latency(self, cut: Cut, wanted: float, candidate: Candidate, bench: Workbench) -> tuple[nn.Module, str]:
+        """The least cut on the grid that is fast enough, and what it reached."""
+        with tempfile.TemporaryDirectory(dir=bench.scratch) as drafts:
+            whole = self._stored(candidate, Path(drafts) / "whole")
+
+            def time_of(module: nn.Module) -> TimeShare:
+                with tempfile.TemporaryDirectory(dir=drafts) as own:
+                    stored = self._stored(dataclasses.replace(candidate, module=module), Path(own) / "cut")
+                    return time_share(whole, stored, candidate.input_shape, decide=wanted, seed=bench.seed)
+
+            least, fastest = least_cut(cut, time_of, wanted, bench.progress)
+        where = f"at batch 1 on one thread in {self.timed_in}, measured on this machine"
+        if least is None:
+            found = f"the fastest cut takes {fastest.time} of the whole network" if fastest else "no cut of it runs"
+            raise NotApplicableError(f"prune.structured: asked for {wanted:.1%} of the time; {found} {where}")
+        return least.network, (
+            f"{least.step}/{GRID} of the channels cut: {least.time} of the whole network {where}, {wanted:.1%} asked "
+            "for; another machine, or another measurement, may choose another share"
+        )
+
+    def _stored(self, candidate: Candidate, folder: Path) -> Path:
+        """`candidate` as an artifact of the runtime that its latency is measured in."""
+        artifact.save(candidate if self.timed_in == "eager" else as_graph(candidate), folder)
+        return folder
 
     def _gradients(self, module: nn.Module, bench: Workbench) -> tuple[list[Tensor | None], int]:
         """How large each parameter's gradient is on training images, where it decides, and how many images those are.
@@ -179,8 +232,8 @@ def _kept(module: nn.Module, classes: int) -> list[nn.Module]:
     return named + outputs
 
 
-def _count(module: nn.Module, candidate: Candidate, budget: Budget) -> int:
+def _count(candidate: Candidate, budget: str) -> int:
     from paretoboard.runtimes.statistics import statistics
 
-    counts = statistics(dataclasses.replace(candidate, module=module))
+    counts = statistics(candidate)
     return counts.parameters if budget == "parameters" else counts.macs
