@@ -1,4 +1,4 @@
-"""Sharing: clusters are k-means', the size that is said is the file's, and shared weights stay one through a file."""
+"""Sharing: clusters are k-means', their file is as small as it can be, and shared weights stay one through a file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from torch import nn
 
+from paretoboard import runtimes
 from paretoboard.artifact import Candidate, load, save
 from paretoboard.errors import NotApplicableError, StoreError
 from paretoboard.models import build
@@ -25,7 +24,7 @@ from paretoboard.techniques.factorize import Tucker2
 from paretoboard.techniques.prune import MagnitudePruning
 from paretoboard.techniques.share import Clustered, LayerSharing, WeightClustering, cluster
 from paretoboard.techniques.train import Finetune
-from small_models import candidate, workbench
+from small_models import candidate, fingerprint, inputs, workbench
 
 
 def weights_of(held: Candidate) -> dict[str, torch.Tensor]:
@@ -63,33 +62,56 @@ def test_weights_that_pruning_set_to_zero_stay_zero(tmp_path: Path) -> None:
         assert len(torch.unique(weights_of(after)[name])) == 8 + 1
 
 
-@given(values=st.integers(2, 256), count=st.integers(1, 200), seed=st.integers(0, 2**16))
-@settings(max_examples=40, deadline=None)
-def test_packed_indices_hold_no_more_bits_than_tell_the_values_apart(values: int, count: int, seed: int) -> None:
-    indices = np.random.default_rng(seed).integers(0, values, count).astype(np.uint8)
-    packed = Clustered(codebook=np.zeros(values, np.float32), indices=indices).packed
-    bits = max(1, int(np.ceil(np.log2(values))))
-    assert len(packed) == 4 * values + -(-count * bits // 8)
-    rows = np.unpackbits(np.frombuffer(packed[4 * values :], np.uint8))[: count * bits].reshape(count, bits)
-    assert (rows @ (1 << np.arange(bits)[::-1]) == indices).all()
+@pytest.mark.parametrize(
+    ("shares", "bits"), [([1, 1], 1.0), ([1, 1, 1, 1], 2.0), ([4, 2, 1, 1], 1.75), ([1, 3], 2 - 0.75 * np.log2(3))]
+)
+def test_the_entropy_said_is_shannons(shares: list[int], bits: float) -> None:
+    indices = np.repeat(np.arange(len(shares)), [16 * share for share in shares]).astype(np.uint8).reshape(2, -1)
+    clustered = Clustered(codebook=np.zeros(len(shares), np.float32), indices=indices)
+    assert clustered.entropy_bits == pytest.approx(bits * indices.size)
 
 
-def test_the_size_said_is_that_of_the_packed_network(tmp_path: Path) -> None:
+def test_the_file_that_is_run_is_as_small_as_entropy_coding_makes_it(tmp_path: Path) -> None:
     applied = WeightClustering(clusters=16).apply(candidate(), workbench(tmp_path / "s"))
-    weights = sum(weight.numel() for weight in weights_of(applied.candidate).values())
-    module = applied.candidate.module
-    assert module is not None
-    others = {
-        name: tensor for name, tensor in module.state_dict().items() if name[:-7] not in weights_of(applied.candidate)
-    }
-    exact = weights // 2 + 8 * 16 * 4 + sum(tensor.nbytes for tensor in others.values())
-    said = int(applied.notes[1].split(": ")[1].split(" bytes")[0].replace(",", ""))
-    assert said == exact
-    whole, clustered = save(candidate(), tmp_path / "whole"), save(applied.candidate, tmp_path / "clustered")
-    compressed = [len(lzma.compress((tmp_path / name / "weights.pt").read_bytes())) for name in ("whole", "clustered")]
-    assert whole.size_bytes == clustered.size_bytes  # runtimes read floats; only compressing tells
-    assert compressed[1] < 0.25 * compressed[0]
-    assert said < 0.25 * whole.size_bytes
+    whole, file = save(candidate(), tmp_path / "whole"), save(applied.candidate, tmp_path / "clustered")
+    kept = dict(applied.candidate.module.state_dict())  # type: ignore[union-attr]
+    others = sum(tensor.nbytes for name, tensor in kept.items() if name[:-7] not in weights_of(applied.candidate))
+    entropy = int(applied.notes[1].split("entropy is ")[1].split(" bytes")[0].replace(",", ""))
+    assert file.file == "weights.xz"
+    assert file.size_bytes == (tmp_path / "clustered" / "weights.xz").stat().st_size
+    assert entropy < file.size_bytes < 1.03 * entropy + others + 2_000  # codebooks and the header
+    assert file.size_bytes < 0.17 * whole.size_bytes
+    assert len(lzma.compress((tmp_path / "clustered" / "weights.xz").read_bytes())) > 0.99 * file.size_bytes
+
+
+def test_the_packed_file_gives_the_very_network_that_was_clustered(tmp_path: Path) -> None:
+    clustered = WeightClustering(clusters=16).apply(candidate(), workbench(tmp_path / "s")).candidate
+    save(clustered, tmp_path / "one")
+    again = load(tmp_path / "one")
+    images = inputs(4)
+    session = runtimes.open(tmp_path / "one", threads=1, batches=(4,))
+    assert clustered.module is not None
+    assert again.module is not None
+    assert fingerprint(again.module) == fingerprint(clustered.module)
+    with torch.inference_mode():
+        here = clustered.module(torch.from_numpy(images)).numpy()
+    assert np.array_equal(runtimes.predict(session, images, 4), here)
+    assert save(again, tmp_path / "again").sha256 == save(clustered, tmp_path / "one").sha256
+
+
+def test_what_was_clustered_and_trained_again_is_stored_without_loss(tmp_path: Path) -> None:
+    clustered = WeightClustering().apply(candidate(), workbench(tmp_path / "s")).candidate
+    tuned = Finetune(epochs=1, batch=64).apply(clustered, workbench(tmp_path / "t")).candidate
+    save(tuned, tmp_path / "tuned")
+    again = load(tmp_path / "tuned").module
+    assert tuned.module is not None
+    assert again is not None
+    assert fingerprint(again) == fingerprint(tuned.module)
+
+
+def test_a_graph_of_clustered_weights_is_a_graph_of_floats(tmp_path: Path) -> None:
+    clustered = WeightClustering().apply(candidate(), workbench(tmp_path / "s")).candidate
+    assert save(as_graph(clustered), tmp_path / "graph").file == "model.onnx"
 
 
 def test_a_network_with_too_few_weights_is_refused(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Form = Literal["torch", "onnx"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 Dtype = Literal["float32", "bfloat16", "float16"]
+Storage = Literal["plain", "packed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class Candidate:
     module: nn.Module | None = None  # in evaluation mode, on the CPU
     graph: bytes | None = None  # a serialized ONNX model: float32 (n, *input_shape) -> (n, classes) logits
     execution: Execution = field(default_factory=Execution)
+    storage: Storage = "plain"  # of a torch model's weights; "packed" loses nothing and is small where values repeat
 
     @property
     def form(self) -> Form:
@@ -56,6 +58,7 @@ class Candidate:
 
 
 FILES: Final[Mapping[Form, str]] = {"torch": "weights.pt", "onnx": "model.onnx"}
+PACKED_FILE: Final = "weights.xz"  # of a torch model whose storage is "packed": see models.packing
 MANIFEST: Final = "manifest.json"
 MANIFEST_FORMAT: Final = 1  # raise when a field changes its meaning
 
@@ -109,7 +112,7 @@ def save(candidate: Candidate, folder: Path) -> ArtifactFile:
         input_shape=candidate.input_shape,
         execution=candidate.execution,
         structure=structure,
-        file=FILES[candidate.form],
+        file=PACKED_FILE if _is_packed(candidate) else FILES[candidate.form],
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
     )
@@ -138,7 +141,8 @@ def load(folder: Path) -> Candidate:
     }
     if manifest.form == "onnx":
         return Candidate(graph=(folder / manifest.file).read_bytes(), **known)
-    return Candidate(module=load_module(folder, manifest), **known)
+    storage: Storage = "packed" if manifest.file == PACKED_FILE else "plain"
+    return Candidate(module=load_module(folder, manifest), storage=storage, **known)
 
 
 def verify(folder: Path) -> Manifest:
@@ -175,7 +179,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise StoreError(f"{path}: can't be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(f"{path}: not an artifact's manifest: {error}") from error
-    if manifest.file != FILES.get(manifest.form):
+    packed = manifest.form == "torch" and manifest.file == PACKED_FILE
+    if manifest.file != FILES.get(manifest.form) and not packed:
         raise StoreError(f"{path}: file '{manifest.file}' for form '{manifest.form}'")
     return manifest
 
@@ -189,11 +194,14 @@ def load_module(folder: Path, manifest: Manifest) -> nn.Module:
 
     import torch
 
+    from paretoboard.models.packing import unpack
+
     path = folder / manifest.file
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        packed = manifest.file == PACKED_FILE
+        state = unpack(path.read_bytes()) if packed else torch.load(path, map_location="cpu", weights_only=True)
         return _rebuild(manifest.architecture, manifest.classes, manifest.structure, state)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+    except (ValueError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
         raise StoreError(f"{path}: not the weights of {manifest.architecture}: {error}") from error
 
 
@@ -204,6 +212,7 @@ def _content(candidate: Candidate) -> tuple[bytes, Mapping[str, Any]]:
 
     import torch
 
+    from paretoboard.models.packing import pack
     from paretoboard.models.structure import without_shared
 
     assert candidate.module is not None
@@ -213,9 +222,17 @@ def _content(candidate: Candidate) -> tuple[bytes, Mapping[str, Any]]:
         for name, tensor in candidate.module.state_dict().items()
     }
     structure = _checked_structure(candidate, state)
+    stored = without_shared(state, structure)
+    if _is_packed(candidate):
+        return pack(stored), structure
     buffer = io.BytesIO()
-    torch.save(without_shared(state, structure), buffer)
+    torch.save(stored, buffer)
     return buffer.getvalue(), structure
+
+
+def _is_packed(candidate: Candidate) -> bool:
+    """Whether its file is a packed one; a graph's file is what its runtime reads."""
+    return candidate.form == "torch" and candidate.storage == "packed"
 
 
 def _checked_structure(candidate: Candidate, state: Mapping[str, Any]) -> Mapping[str, Any]:

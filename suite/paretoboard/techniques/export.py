@@ -40,7 +40,7 @@ def as_graph(candidate: Candidate) -> Candidate:
     graph = export(candidate.module, candidate.input_shape)
     kept = {name: value for name, value in execution.options.items() if name == "threads"}
     execution = Execution(runtime="onnxruntime", options=kept)
-    return dataclasses.replace(candidate, module=None, graph=graph, execution=execution)
+    return dataclasses.replace(candidate, module=None, graph=graph, execution=execution, storage="plain")
 
 
 def export(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import lzma
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -32,21 +31,21 @@ class Clustered:
     indices: NDArray[np.uint8]  # in the order and the shape of the weights
 
     @property
-    def packed(self) -> bytes:
-        """The codebook, then the indices with as few bits each as tell its values apart."""
+    def entropy_bits(self) -> float:
+        """What no code that looks at one place after the other can get below."""
         import numpy as np
 
-        bits = max(1, (len(self.codebook) - 1).bit_length())
-        columns = np.unpackbits(self.indices.reshape(-1, 1), axis=1)[:, -bits:]
-        return self.codebook.tobytes() + np.packbits(columns).tobytes()
+        counts = np.unique(self.indices, return_counts=True)[1]
+        return float(-(counts * np.log2(counts / counts.sum())).sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightClustering(Technique):
     """Give each layer's weights only a few values, found by k-means; nothing computes faster by it.
 
-    The stored file stays one of 32-bit floats that every runtime reads, and only its compressed size tells; the notes
-    say what codebooks with packed indices take. Training afterwards pulls the values apart again: cluster last.
+    The file that is stored, scored and timed holds codebooks and entropy-coded places in them; loading it makes floats
+    of them again, and a graph for another runtime is one of floats. Training afterwards pulls the values apart again:
+    cluster last.
     """
 
     source = "Han et al. 2016, Deep Compression, arXiv:1510.00149, section 3, not retrained; scikit-learn's KMeans"
@@ -73,23 +72,22 @@ class WeightClustering(Technique):
         }
         if not layers:
             raise NotApplicableError(f"share.kmeans: no layer has more than {self.clusters} different weights")
-        found: dict[str, Clustered] = {}
-        error = total = 0.0
+        error = total = entropy_bits = 0.0
         for number, (name, layer) in enumerate(layers.items()):
             bench.progress(number / len(layers), f"clustering {name}")
             weight = layer.weight.detach().numpy()
-            found[name] = cluster(weight, self.clusters, self.start, bench.seed)
-            clustered = found[name].codebook[found[name].indices]
+            found = cluster(weight, self.clusters, self.start, bench.seed)
+            clustered = found.codebook[found.indices]
             error += float(((clustered - weight) ** 2).sum())
             total += float((weight**2).sum())
+            entropy_bits += found.entropy_bits
             layer.weight.data = torch.from_numpy(clustered)
-        content = _packed(module, found)
         notes = (
             f"{len(layers)} layers of {self.clusters} values each; {error / total:.2%} of the squared weights lost",
-            f"codebooks, packed indices and all else: {len(content):,} bytes, "
-            f"{len(lzma.compress(content)):,} under LZMA",
+            f"the file holds codebooks and places in them, entropy-coded (XZ); the places' entropy is "
+            f"{entropy_bits / 8:,.0f} bytes",
         )
-        return Applied(candidate=dataclasses.replace(candidate, module=module), notes=notes)
+        return Applied(candidate=dataclasses.replace(candidate, module=module, storage="packed"), notes=notes)
 
     def _has_more(self, weight: Tensor) -> bool:
         import numpy as np
@@ -142,14 +140,6 @@ def cluster(weight: NDArray[np.float32], clusters: int, start: str, seed: int) -
         codebook = np.concatenate([np.zeros(1, np.float32), codebook])
     indices[~zero] = model.labels_ + int(zero.any())
     return Clustered(codebook=codebook, indices=indices)
-
-
-def _packed(module: nn.Module, found: dict[str, Clustered]) -> bytes:
-    """What a file of the network would hold: clustered weights packed, all else as it is."""
-    parts = []
-    for name, tensor in module.state_dict().items():
-        parts.append(found[name].packed if name in found else tensor.numpy().tobytes())
-    return b"".join(parts)
 
 
 def _alike(module: nn.Module) -> Iterator[tuple[str, str]]:
