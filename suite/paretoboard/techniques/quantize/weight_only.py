@@ -155,8 +155,8 @@ def _bytes(content: NDArray[np.uint8], bits: int) -> bytes:
     if bits == 8:
         return content.tobytes()
     pairs = np.append(content, np.zeros(content.size % 2, np.uint8)).reshape(-1, 2) & 0xF
-    halves: NDArray[np.uint8] = pairs[:, 0] | pairs[:, 1] << 4  # the first in the low half, as ONNX has it
-    return halves.tobytes()
+    halves = pairs[:, 0] | pairs[:, 1] << 4  # the first in the low half, as ONNX has it
+    return halves.astype(np.uint8).tobytes()
 
 
 def quantize_rows(weights: NDArray[np.float32], *, bits: int, group: int | None, symmetric: bool) -> Codes:
