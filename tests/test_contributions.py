@@ -208,9 +208,9 @@ def stored(tmp_path: Path) -> tuple[Path, Path]:
     return file, tmp_path / "results"
 
 
-def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+def call(*arguments: object, columns: int = 118) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "paretoboard", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "118"}
+    environment = {**os.environ, "COLUMNS": str(columns)}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
 
 
@@ -229,6 +229,14 @@ def test_the_terminal_shows_both_tables_of_a_stack_and_fits(stored: tuple[Path, 
     assert "▲" in line
     [beside] = [line for line in text[:first].splitlines() if line.split()[:2] == ["quantize.static", "ort-int8"]]
     assert "2.00" in beside
+
+
+def test_a_narrow_terminal_still_says_which_recipe_stands_beside_its_runtime(stored: tuple[Path, Path]) -> None:
+    task, results = stored
+    text = call("board", task, "--results", results, columns=60).stdout
+    assert max(map(len, text.splitlines())) <= 60
+    beside = text[text.index("Beside their runtimes") : text.index("stack, step by step")]
+    assert {line.split()[0] for line in beside.splitlines() if "▲" in line} == {"ort-int8", "stack:first-1", "stack"}
 
 
 def test_programs_get_contributions_unrounded(stored: tuple[Path, Path]) -> None:

@@ -23,7 +23,8 @@ def show(console: Console, board: Board, width: int) -> None:
     """Print every contribution: against the runtimes alone in one table, two tables for each ablated recipe."""
     beside = [row.beside_runtime for row in board.rows if row.beside_runtime is not None]
     if beside:
-        _print(console, board, "Beside their runtimes alone: all techniques of a recipe together", beside, width)
+        title = "Beside their runtimes alone: all techniques of a recipe together"
+        _print(console, board, title, beside, width, recipes_differ=True)
     for row in board.rows:
         for table in row.contributions:
             if table.view in _TITLES:
@@ -49,12 +50,21 @@ def plain(row: Row, verdict: Callable[[Effect], Mapping[str, Any]]) -> Mapping[s
     }
 
 
-def _print(console: Console, board: Board, title: str, lines: Sequence[Contribution], width: int) -> None:
+def _print(
+    console: Console,
+    board: Board,
+    title: str,
+    lines: Sequence[Contribution],
+    width: int,
+    *,
+    recipes_differ: bool = False,
+) -> None:
     from rich.text import Text
 
     columns = [
-        Column(head="technique", cell=lambda line: text(_names(line)), left=True),
-        Column(head="with", cell=lambda line: text(line.recipe), left=True, drop_first=4),
+        # What tells the lines apart never gives way: the recipes, or the techniques of one.
+        Column(head="technique", cell=lambda line: text(_names(line)), left=True, drop_first=4 * recipes_differ),
+        Column(head="with", cell=lambda line: text(line.recipe), left=True, drop_first=4 * (not recipes_differ)),
         Column(head="without", cell=lambda line: text(line.against), left=True, drop_first=3),
         Column(head=f"speed-up\n×, b{board.small_batch}", cell=lambda line: effect(line.speed)),
         Column(head=f"{board.quality_name}\npoints", cell=lambda line: effect(line.quality, signed=True)),
