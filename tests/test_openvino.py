@@ -303,10 +303,11 @@ def test_as_many_threads_compute_as_were_given_seen_from_outside(
     cores = tuple(sorted(os.sched_getaffinity(0))[:2])
     with computing(tmp_path / "a", threads, cores) as pid:
         seen = control(cores)
-        observed = seen.observe(pid)
-        assert observed == str(threads)
-        assert seen.holds("2", observed)
-        assert seen.holds("1", observed) == (threads == 1)
+        # On a busy machine the second thread gets no time in some looks; a third must never be seen.
+        looks = [seen.observe(pid) or "0" for _ in range(8)]
+        assert max(looks) == str(threads)
+        assert all(seen.holds("2", observed) for observed in looks)
+        assert all(seen.holds("1", observed) for observed in looks) == (threads == 1)
         allowed = {tuple(os.sched_getaffinity(int(task.name))) for task in Path(f"/proc/{pid}/task").iterdir()}
         assert allowed == {cores}  # nothing was pinned within the set
 
@@ -317,7 +318,7 @@ def test_a_recipes_own_number_of_threads_is_what_computes(graph: Candidate, tmp_
     save(held, tmp_path / "a")
     cores = tuple(sorted(os.sched_getaffinity(0))[:2])
     with computing(tmp_path / "a", 2, cores) as pid:
-        assert control(cores).observe(pid) == "1"
+        assert {control(cores).observe(pid) for _ in range(4)} == {"1"}
 
 
 def test_more_threads_than_cores_are_refused_by_what_the_compiled_model_says(graph: Candidate, tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from paretoboard_runners.controls.base import Control, NotHeldError
 NOT_LOADED: Final = "not loaded"
 _LIBRARY: Final = "libopenvino.so"
 _SAMPLE_S: Final = 0.25
-# OpenVINO shares work out evenly; its threads that only wait for a model to be compiled do nothing between calls.
-_WORKING_SHARE: Final = 0.2
+# Of the busiest thread's time. On a busy machine a thread of the pool may come late to most of the work; those that
+# only wait for a model to be compiled do nothing at all.
+_WORKING_SHARE: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
