@@ -17,12 +17,14 @@ import torch
 
 from paretoboard import runtimes
 from paretoboard.artifact import Candidate, Execution, load, read_manifest, save
-from paretoboard.errors import NotApplicableError
-from paretoboard.runtimes import tensorrt
+from paretoboard.errors import NotApplicableError, RefusedError
+from paretoboard.runtimes import RUNTIMES, tensorrt
 from paretoboard.runtimes.devices import CudaDevice, DeviceSession, OnDevice, XlaDevice
+from paretoboard.spec import HardwareProfile
 from paretoboard.techniques.export import as_graph
 from paretoboard.techniques.quantize import Cast
 from paretoboard.techniques.run import Autocast, ChannelsLast, Compile, Cuda, OnnxRuntime, TensorRt, Xla
+from paretoboard_runners.measurement import check_device
 from small_models import candidate, inputs, workbench
 
 if TYPE_CHECKING:
@@ -319,3 +321,13 @@ def test_a_device_technique_runs_where_the_device_is_and_says_why_not_elsewhere(
     found = answers(opened(kind().apply(candidate(), bench).candidate, tmp_path / "a"))
     plain = answers(opened(candidate(), tmp_path / "plain"))
     np.testing.assert_allclose(found, plain, rtol=0, atol=2e-2 * np.abs(plain).max())
+
+
+@pytest.mark.parametrize("runtime", sorted(RUNTIMES))
+def test_a_runtime_is_timed_only_under_a_profile_of_its_device(runtime: str) -> None:
+    cpu = HardwareProfile(name="cpu-1", title="one core")
+    if runtime in ("cuda", "tensorrt", "xla"):
+        with pytest.raises(RefusedError, match=f"cpu-1 measures on cpu, and runtime {runtime} runs on"):
+            check_device(runtime, cpu)
+    else:
+        check_device(runtime, cpu)

@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 
 from paretoboard import runtimes
+from paretoboard.errors import RefusedError
 from paretoboard.plan import RunSpec
 from paretoboard.records import ArtifactInfo, Predictions
 from paretoboard.spec import BASELINE, HardwareProfile, Recipe
@@ -36,6 +37,18 @@ _MOST_DISAGREEMENT: Final = 0.02
 
 class TimedOtherwiseError(Exception):
     """What was timed does not answer as what was scored, or not as if each question were new."""
+
+
+def check_device(runtime: str, profile: HardwareProfile) -> None:
+    """Whether calls of `runtime` can be timed under `profile`.
+
+    Raises: RefusedError where it computes on another device: the profile's clocks would time the handing over of work.
+    """
+    device = runtimes.device_of(runtime)
+    if device != profile.device:
+        raise RefusedError(
+            f"profile {profile.name} measures on {profile.device}, and runtime {runtime} runs on {device}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +84,7 @@ class Measurement:
         baseline = self._build(dataclasses.replace(self.run, recipe=Recipe(name=BASELINE)))
         built = baseline if self.run.is_baseline else self._build(self.run)
         self._keep_build(built)
+        check_device(built.runtime, self.run.profile)
         inputs = self._score(built)
         self._probe(built, inputs)
         references = [Reference(name=BASELINE, artifact=baseline.folder), *self._references()]

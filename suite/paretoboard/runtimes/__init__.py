@@ -34,6 +34,8 @@ RUNTIMES: Final = Registry(
         "xla": ("paretoboard.runtimes.devices:Xla", "torch.compile with the OpenXLA backend of torch_xla"),
     },
 )
+# What runtimes compute on that don't on the CPU. Kept here, since their modules import torch.
+_DEVICES: Final = {"cuda": "cuda", "tensorrt": "cuda", "xla": "xla"}
 # What threads are named that OpenVINO makes, so that they can be told apart from outside of the process.
 OPENVINO_THREAD: Final = "openvino"
 
@@ -139,6 +141,11 @@ def idle(runtime: str) -> None:
 def module_of(runtime: str) -> str:
     """The module that a runtime's sessions come from."""
     return RUNTIMES.target(runtime).partition(":")[0]
+
+
+def device_of(runtime: str) -> str:
+    """What sessions of `runtime` compute on."""
+    return _DEVICES.get(runtime, "cpu")
 
 
 def predict(session: Session, images: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
