@@ -70,6 +70,7 @@ def workbench(scratch: Path, *, seed: int = 3) -> Workbench:
         train_seed=17,
         scratch=scratch,
         progress=lambda share, text: None,
+        checkpoint_every_s=0.0,  # after each step, so that a test can interrupt anywhere
     )
 
 

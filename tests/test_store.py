@@ -360,9 +360,9 @@ def test_the_last_words_of_a_crashed_process_need_not_be_unicode(tmp_path: Path)
     assert store.read_one(path).log_tail == "half a character: \\udce2"
 
 
-def test_twenty_thousand_calls_of_each_arm_take_less_than_400_kB(tmp_path: Path) -> None:
+def test_twenty_thousand_calls_of_each_arm_take_less_than_420_kB(tmp_path: Path) -> None:
     path = store.append(tmp_path, a_record(calls=some_calls(40_000)))
-    assert path.stat().st_size < 400_000
+    assert path.stat().st_size < 420_000
 
 
 def test_leftovers_of_killed_writers_are_ignored_and_removed_once_an_hour_old(tmp_path: Path) -> None:

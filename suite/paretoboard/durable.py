@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEMPORARY_SUFFIX: Final = ".partial"
+# How much work a kill may cost. A checkpoint of a small network takes some 20 ms, most of it for the disk: less than a
+# thousandth of the time.
+CHECKPOINT_EVERY_S: Final = 30.0
 
 
 def write(path: Path, content: bytes | memoryview) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from paretoboard.artifact import Candidate, Form
 from paretoboard.datasets import Images
+from paretoboard.durable import CHECKPOINT_EVERY_S
 from paretoboard.spec import Preprocess, TrainSettings
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Workbench:
     train_seed: int  # what the task's own model was initialized and trained with
     scratch: Path  # an empty folder that survives a kill and is handed to the same step again
     progress: Callable[[float, str], None]  # (share done, what is going on)
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S  # of training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,7 @@ class Distillation(TrainingTechnique):
                 preprocess=bench.preprocess,
                 seed=bench.train_seed if self.from_scratch else bench.seed,
                 checkpoint=bench.scratch / "distill.pt",
+                checkpoint_every_s=bench.checkpoint_every_s,
                 loss=lesson,
                 keep_zeros=not self.from_scratch,
                 progress=bench.progress,

@@ -72,6 +72,7 @@ class Finetune(TrainingTechnique):
             preprocess=bench.preprocess,
             seed=bench.seed,
             checkpoint=bench.scratch / "finetune.pt",
+            checkpoint_every_s=bench.checkpoint_every_s,
             keep_zeros=True,
             progress=bench.progress,
         )

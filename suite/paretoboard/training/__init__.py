@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AUGMENTATIONS", "Batch", "CrossEntropy", "Loss", "Sparsity", "TrainResult", "train", "weights_digest"]
 
-# A checkpoint of a small network takes some 20 ms, most of it for the disk: less than a thousandth of the time.
-CHECKPOINT_EVERY_S: Final = 30.0
 _CHECKPOINT_FORMAT: Final = 2
 
 
@@ -57,7 +55,7 @@ def train(
     seed: int,
     threads: int | None = None,
     checkpoint: Path | None = None,
-    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+    checkpoint_every_s: float = durable.CHECKPOINT_EVERY_S,
     loss: Loss | None = None,
     keep_zeros: bool = False,
     sparsity: Sparsity | None = None,

@@ -133,6 +133,7 @@ class GradualPruning(TrainingTechnique):
             preprocess=bench.preprocess,
             seed=bench.seed,
             checkpoint=bench.scratch / "gradual.pt",
+            checkpoint_every_s=bench.checkpoint_every_s,
             keep_zeros=True,
             sparsity=CubicSparsity(initial=self.initial, final=self.sparsity, until=self.until, every=self.every),
             progress=bench.progress,

@@ -83,6 +83,7 @@ class QuantizationAwareTraining(TrainingTechnique):
                 preprocess=bench.preprocess,
                 seed=bench.seed,
                 checkpoint=bench.scratch / "qat.pt",
+                checkpoint_every_s=bench.checkpoint_every_s,
                 loss=loss,
                 progress=bench.progress,
             )
