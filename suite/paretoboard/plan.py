@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # Raise when the way numbers are taken changes their meaning; older records then stop being compared.
 PROTOCOL: Final = "ab1"
-METRICS_VERSION: Final = 1
+METRICS_VERSION: Final = 2  # 2: calls after the other arm's no longer count where calls are short
 
 
 @dataclass(frozen=True, kw_only=True)
