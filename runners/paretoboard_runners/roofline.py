@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from paretoboard.records import Bandwidth, Peak
+from paretoboard.runtimes.saturation import machine_saturates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +55,8 @@ def measure(job: RooflineJob, _folder: Path, emit: Emitter) -> RooflineResult:
     torch.set_num_threads(job.threads)
     emit({"stage": "roofline", "done": 0.0, "text": "arithmetic"})
     integer = _integer_product(job.threads)
-    left, right = _extreme_factors(_SIZE)
-    exact = (integer(left, right) == _SIZE * 255 * 127).all()
+    left, right = (np.ones((_SIZE, _SIZE), dtype=dtype) for dtype in (np.uint8, np.int8))
+    int8_exact = not machine_saturates()
     peaks = (
         _peak("float32", max(_torch_rate("float32"), _rate(lambda: _float_product(job.threads)))),
         _peak("bfloat16", _torch_rate("bfloat16")),
@@ -64,7 +65,7 @@ def measure(job: RooflineJob, _folder: Path, emit: Emitter) -> RooflineResult:
     emit({"stage": "roofline", "done": 0.6, "text": "memory"})
     bandwidths = tuple(_bandwidth(size) for size in _WORKING_SETS)
     elapsed_s = time.perf_counter() - began
-    return RooflineResult(peaks=peaks, bandwidths=bandwidths, int8_exact=bool(exact), elapsed_s=elapsed_s)
+    return RooflineResult(peaks=peaks, bandwidths=bandwidths, int8_exact=int8_exact, elapsed_s=elapsed_s)
 
 
 def fastest(call: Callable[[], object], *, seconds: float = _PART_S) -> float:
@@ -104,11 +105,6 @@ def _float_product(threads: int) -> Callable[[], object]:
 def _integer_product(threads: int) -> Callable[[NDArray[Any], NDArray[Any]], NDArray[np.int32]]:
     """Unsigned times signed, as quantized models have it."""
     return _onnx_product("MatMulInteger", "UINT8", "INT8", "INT32", threads)
-
-
-def _extreme_factors(size: int) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
-    """Factors whose sums of two products are beyond 16 bits, where instructions before VNNI keep them."""
-    return np.full((size, size), 255, dtype=np.uint8), np.full((size, size), 127, dtype=np.int8)
 
 
 def _onnx_product(
