@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from paretoboard import runtimes
-from paretoboard_runners import jobs, repeats, timing
+from paretoboard_runners import apart, jobs, repeats, timing
 from paretoboard_runners.quality import input_count
 
 if TYPE_CHECKING:
@@ -30,13 +31,24 @@ def launch(job: jobs.LaunchJob, folder: Path, emit: Emitter) -> jobs.LaunchResul
     # All launches are forked from one process, so the arm that is loaded first would get the same memory in each.
     # Whether that ever matters was not seen; drawn anew for each launch, it could only be noise between launches.
     count = len(job.artifacts)
-    opened = {
-        index: runtimes.open(job.artifacts[index], threads=job.plan.threads, batches=(job.batch,))
-        for index in random.Random(job.plan.seed).sample(range(count), count)
-    }
-    arms = [SessionArm(opened[index], batches) for index in range(count)]
-    done = timing.run_launch(arms, job.plan, on_window=lambda share: emit({"stage": "timing", "launch_done": share}))
-    return keep(done, folder, repeat_effects=repeats.measure(arms[-1], job.plan))
+    order = random.Random(job.plan.seed).sample(range(count), count)
+    with contextlib.ExitStack() as ends:
+        opened = {index: _opened(job, index, batches, ends) for index in order}
+        sides = [opened[index] for index in range(count)]
+        done = timing.drive(sides, job.plan, on_window=lambda share: emit({"stage": "timing", "launch_done": share}))
+        return keep(done, folder, repeat_effects=sides[-1].repeat_effects(job.plan))
+
+
+def _opened(
+    job: jobs.LaunchJob, index: int, batches: NDArray[np.float32], ends: contextlib.ExitStack
+) -> ArtifactSide | ArtifactApart:
+    """The side of one artifact; a process of its own ends with `ends`."""
+
+    def make() -> ArtifactSide:
+        session = runtimes.open(job.artifacts[index], threads=job.plan.threads, batches=(job.batch,))
+        return ArtifactSide(SessionArm(session, batches))
+
+    return ends.enter_context(ArtifactApart(make, name=str(job.artifacts[index]))) if job.apart else make()
 
 
 def keep(done: timing.Launch, folder: Path, *, repeat_effects: tuple[float, ...]) -> jobs.LaunchResult:
@@ -49,6 +61,27 @@ def keep(done: timing.Launch, folder: Path, *, repeat_effects: tuple[float, ...]
         timed_s=done.timed_s,
         repeat_effects=repeat_effects,
     )
+
+
+class ArtifactSide(timing.Here):
+    """An artifact that is timed in this process."""
+
+    def __init__(self, arm: SessionArm) -> None:
+        super().__init__(arm)
+        self._asked = arm
+
+    def repeat_effects(self, plan: timing.LaunchPlan) -> tuple[float, ...]:
+        """As `repeats.measure` finds them."""
+        return repeats.measure(self._asked, plan)
+
+
+class ArtifactApart(apart.Apart):
+    """The same in a process of its own."""
+
+    def repeat_effects(self, plan: timing.LaunchPlan) -> tuple[float, ...]:
+        """As `repeats.measure` finds them."""
+        effects: tuple[float, ...] = self.ask("repeat_effects", plan)
+        return effects
 
 
 class SessionArm:
