@@ -218,6 +218,21 @@ def test_a_runtime_to_time_in_without_a_budget_of_latency_is_refused() -> None:
         StructuredPruning(macs=0.3, timed_in="onnxruntime")
 
 
+@pytest.mark.parametrize(("multiple", "wanted"), [(8, {8, 24, 48}), (16, {16, 48})])
+def test_layers_keep_multiples_of_the_channels_asked_for(multiple: int, wanted: set[int], tmp_path: Path) -> None:
+    made = StructuredPruning(parameters=0.27, multiple=multiple)
+    pruned = made.apply(candidate(), workbench(tmp_path)).candidate
+    left = [len(layer.weight) for layer in layers_of(pruned)]
+    assert {left[1], left[3], left[5]} <= wanted | {16}
+    assert all(channels % multiple == 0 for channels in left[:-1])
+    assert left[5] < 64
+
+
+def test_multiples_are_of_each_layer_and_not_of_a_global_ranking() -> None:
+    with pytest.raises(InputError, match="multiple = 8 goes with scope = 'layer' only"):
+        StructuredPruning(macs=0.3, multiple=8, scope="global")
+
+
 def test_only_a_budget_of_latency_makes_a_build_unrepeatable() -> None:
     assert StructuredPruning(macs=0.3).unrepeatable() == ""
     assert "times measured on the machine" in StructuredPruning(latency=0.3).unrepeatable()

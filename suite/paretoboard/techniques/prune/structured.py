@@ -67,6 +67,7 @@ class StructuredPruning(Technique):
     timed_in: Literal["eager", "onnxruntime"] = "eager"  # for `latency`: the runtime that the recipe ends in
     importance: Literal["l1", "l2", "taylor", "geometric_median", "random"] = "l2"  # what decides which filters go
     scope: Literal["layer", "global"] = "layer"  # the same share of each layer, or the least important of all layers
+    multiple: Annotated[int, Ge(1)] = 1  # layers keep multiples of so many channels: kernels compute in blocks
     refit: bool = False  # solve the weights that are left for the outputs that their layers had; no training
     images: Annotated[int, Ge(1)] = 512  # training images for importance "taylor" and for `refit`
 
@@ -77,6 +78,8 @@ class StructuredPruning(Technique):
             raise InputError(f"needs exactly one budget of 'parameters', 'macs' and 'latency', found {found}")
         if self.timed_in != "eager" and self.latency is None:
             raise InputError(f"timed_in = '{self.timed_in}' goes with a budget of 'latency' only")
+        if self.multiple > 1 and self.scope == "global":
+            raise InputError(f"multiple = {self.multiple} goes with scope = 'layer' only")
 
     def needs_now(self) -> tuple[Need, ...]:
         """Training images for importance "taylor" and to refit."""
@@ -221,6 +224,7 @@ class StructuredPruning(Technique):
                 images,
                 self._ranking(),
                 pruning_ratio=ratio,
+                pruning_ratio_dict=self._rounded(module, ratio),
                 global_pruning=self.scope == "global",
                 max_pruning_ratio=_GLOBAL_LIMIT if self.scope == "global" else 1.0,
                 ignored_layers=_kept(module, candidate.classes),
@@ -237,6 +241,21 @@ class StructuredPruning(Technique):
             return None
         runs = logits.shape == (2, candidate.classes) and bool(logits.isfinite().all())
         return _Cut(module=module, kept=kept) if runs else None
+
+    def _rounded(self, module: nn.Module, ratio: float) -> dict[Any, float] | None:
+        """The share of each layer that leaves it the multiple nearest to what `ratio` would; never none."""
+        from torch import nn
+
+        if self.multiple == 1:
+            return None
+        shares: dict[Any, float] = {}
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                channels = len(layer.weight)
+                left = max(1, round((1 - ratio) * channels / self.multiple)) * self.multiple
+                # The library takes the whole part of what is left, which rounding could put one below.
+                shares[layer] = max(0.0, 1 - (left + 0.5) / channels)
+        return shares
 
     def _ranking(self) -> Any:
         from torch_pruning import importance
