@@ -27,14 +27,13 @@ from paretoboard.errors import NotApplicableError
 from paretoboard.runtimes import openvino as runtime
 from paretoboard.runtimes.statistics import statistics
 from paretoboard.spec import HardwareProfile
-from paretoboard.techniques.export import as_graph
 from paretoboard.techniques.nncf import NncfQuantization
 from paretoboard.techniques.quantize import StaticQuantization
 from paretoboard.techniques.run import OnnxRuntime, OpenVino
 from paretoboard.techniques.run.precision import check_precision, signal_to_noise_db
 from paretoboard_runners.controls.base import NotHeldError, Setting
 from paretoboard_runners.controls.openvino import NOT_LOADED, OpenVinoThreads
-from small_models import PREPROCESS, candidate, images, inputs, workbench
+from small_models import PREPROCESS, candidate, exported, images, inputs, workbench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +44,7 @@ needs_two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="n
 
 @pytest.fixture(scope="module")
 def graph() -> Candidate:
-    return as_graph(candidate())
+    return exported()
 
 
 @pytest.fixture(scope="module")

@@ -40,12 +40,7 @@ from paretoboard.techniques.quantize.weight_only import quantize_rows
 from paretoboard.techniques.run import OnnxRuntime
 from paretoboard.techniques.share import LayerSharing
 from paretoboard.training import train, weights_digest
-from small_models import PREPROCESS, SHAPE, candidate, images, inputs, module, workbench
-
-
-@functools.cache
-def exported(architecture: str = "cifar-resnet8") -> Candidate:
-    return as_graph(candidate(architecture))
+from small_models import PREPROCESS, SHAPE, candidate, exported, images, inputs, module, workbench
 
 
 def graph_of(made: Any, scratch: Path, start: Candidate | None = None) -> bytes:
