@@ -72,10 +72,21 @@ def test_a_run_that_fails_now_does_not_hold() -> None:
     assert finding.repeated == "failed: out of memory"
 
 
+TWO_EPOCHS = """
+extends = "tiny.toml"
+version = 1
+dataset = { train = "few" }
+[model]
+train = { epochs = 2, lr = 0.1, batch = 64 }
+"""
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_two_epochs_of_training_repeat_to_the_bit(threads: int, tiny_task: Path, tmp_path: Path) -> None:
     task = tiny_task.with_name("two-epochs.toml")
-    task.write_text('extends = "tiny.toml"\nversion = 1\n[model]\ntrain = { epochs = 2, lr = 0.1, batch = 64 }\n')
+    task.write_text(TWO_EPOCHS)
+    ids = tiny_task.with_name("train.txt").read_text().splitlines(keepends=True)
+    task.with_name("few.txt").write_text("".join(ids[:320]))
     [run, *_] = expand([taskfile.load(task)])
     allowed = controls.choose_cores(run.profile, building=True)
     if len(allowed) < threads:
