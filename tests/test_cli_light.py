@@ -49,11 +49,9 @@ def rows_of(kind: str) -> list[dict[str, Any]]:
 # Light
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--help"], ["plan", "--help"], ["plan", "quick"], ["plan", "cifar10"], *(["list", kind] for kind in KINDS)],
-)
-def test_help_list_and_plan_import_no_heavy_library(arguments: list[str]) -> None:
+@functools.cache
+def watched(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, that says in the last line of stderr which heavy libraries it has imported."""
     script = f"""
 import atexit, sys
 sys.argv = ["paretoboard", *{arguments!r}]
@@ -61,7 +59,15 @@ atexit.register(lambda: print("IMPORTED", *(name for name in {HEAVY!r} if name i
 from paretoboard.cli import main
 main()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["plan", "--help"], ["plan", "quick"], ["plan", "cifar10"], *(["list", kind] for kind in KINDS)],
+)
+def test_help_list_and_plan_import_no_heavy_library(arguments: list[str]) -> None:
+    done = watched(*arguments)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "IMPORTED"
 
@@ -95,13 +101,13 @@ def test_list_techniques_tells_ranges_defaults_and_sources() -> None:
 
 @pytest.mark.parametrize("kind", sorted({*KINDS} - {"techniques"}))
 def test_list_prints_one_aligned_line_for_each_thing(kind: str) -> None:
-    lines = paretoboard("list", kind).stdout.splitlines()
+    lines = watched("list", kind).stdout.splitlines()
     assert len(lines) == 1 + len(rows_of(kind))
     assert lines[0] == lines[0].upper()
 
 
 def test_list_techniques_gives_every_parameter_a_line_of_its_own() -> None:
-    text = paretoboard("list", "techniques").stdout
+    text = watched("list", "techniques").stdout
     for row in rows_of("techniques"):
         lines = [f"{row['name']}: {row['summary']}", *(f"    {line}" for line in row["parameters"])]
         assert "\n".join([*lines, f"    source: {row['source']}"]) in text
