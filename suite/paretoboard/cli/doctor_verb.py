@@ -47,11 +47,8 @@ def doctor(
         typer.Option("--calibrate", help="Compare programs with themselves, and store this machine's noise floor."),
     ] = False,
     comparisons: Annotated[
-        int, typer.Option(min=4, max=1000, help="How many pairs of each kind --calibrate takes.")
+        int, typer.Option(min=2, max=1000, help="How many pairs of each kind --calibrate takes.")
     ] = 12,
-    launch_seconds: Annotated[
-        float, typer.Option(min=0.05, max=60, help="How long each of the 8 launches of such a pair lasts.")
-    ] = 0.6,
     results: options.Results = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long to watch the cores.")] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="For programs to read.")] = False,
@@ -71,7 +68,7 @@ def doctor(
     kept = state_file or machine_settings.default_state_file()
     chosen = profiles.find(profile, locations.profiles_folder())
     if calibrate:
-        raise typer.Exit(_calibrated(chosen, options.results_folder(results), comparisons, launch_seconds, as_json))
+        raise typer.Exit(_calibrated(chosen, options.results_folder(results), comparisons, as_json))
     if restore:
         raise typer.Exit(_told(machine_settings.restore(kept), "put back", as_json))
     if apply:
@@ -85,7 +82,7 @@ def doctor(
     raise typer.Exit(1 if diagnosis.level == "unfit" else 0)
 
 
-def _calibrated(profile: HardwareProfile, results: Path, comparisons: int, launch_s: float, as_json: bool) -> int:
+def _calibrated(profile: HardwareProfile, results: Path, comparisons: int, as_json: bool) -> int:
     """Store a calibration and tell it; 1 where the protocol can't be trusted here."""
     from rich.console import Console
     from rich.progress import Progress
@@ -98,7 +95,6 @@ def _calibrated(profile: HardwareProfile, results: Path, comparisons: int, launc
         found = calibration.calibrate(
             profile,
             comparisons=comparisons,
-            launch_s=launch_s,
             watch=lambda done, text: bars.update(bar, completed=done, description=text),
         )
         path = calibrations.keep(results, found)
