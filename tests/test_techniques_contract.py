@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,17 +68,62 @@ class Built:
     random_kept: bool  # torch's global generator is as it was
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reloading:
+    """A fresh process that opens every artifact it is told of, and keeps its logits."""
+
+    process: subprocess.Popen[str]
+    logits: Path
+    errors: Path
+
+    def tell(self, artifact: Path) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # what ended it is told in the end
+            self.process.stdin.write(f"{artifact}\n")
+            self.process.stdin.flush()
+
+    def done(self) -> dict[str, np.ndarray]:
+        self.process.communicate(timeout=300)
+        assert self.process.returncode == 0, self.errors.read_text()
+        return dict(np.load(self.logits))
+
+
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
+def reloading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reloading]:
+    """Opens artifacts while others are still built: what is compiled, is compiled there only, and takes its time."""
+    program = """
+import pathlib, sys, numpy
+from paretoboard import runtimes
+images, out = numpy.load(sys.argv[1]), {}
+for folder in map(pathlib.Path, map(str.strip, sys.stdin)):
+    session = runtimes.open(folder, threads=1, batches=(len(images),))
+    out[folder.parent.name] = runtimes.predict(session, images, len(images))
+    session.close()
+numpy.savez(sys.argv[2], **out)
+"""
+    folder = tmp_path_factory.mktemp("logits")
+    np.save(folder / "in.npy", inputs(BATCH))
+    command = [sys.executable, "-c", program, str(folder / "in.npy"), str(folder / "out.npz")]
+    with (folder / "errors").open("w") as errors:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors, text=True)
+    yield Reloading(process=process, logits=folder / "out.npz", errors=folder / "errors")
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def built(reloading: Reloading, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
     """Every technique applied to the smallest network, twice, and saved; of OPTIONAL those that this machine has."""
     folder = tmp_path_factory.mktemp("artifacts")
     made = AsFarAsHere()
-    for name in NAMES:
+    for name in sorted(NAMES, key=lambda name: name != "run.compile"):  # compiling takes longest, so it begins first
         try:
             made[name] = build(name, folder / name)
         except NotApplicableError:
             if name not in OPTIONAL:
                 raise
+        else:
+            reloading.tell(made[name].folder)
     return made
 
 
@@ -107,24 +154,9 @@ def build(name: str, folder: Path) -> Built:
 
 
 @pytest.fixture(scope="module")
-def reloaded(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    """Logits of every artifact from one fresh process; whatever is compiled is compiled here only."""
-    program = """
-import pathlib, sys, numpy
-from paretoboard import runtimes
-images, out = numpy.load(sys.argv[1]), {}
-for folder in map(pathlib.Path, sys.argv[3:]):
-    session = runtimes.open(folder, threads=1, batches=(len(images),))
-    out[folder.parent.name] = runtimes.predict(session, images, len(images))
-    session.close()
-numpy.savez(sys.argv[2], **out)
-"""
-    folder = tmp_path_factory.mktemp("logits")
-    np.save(folder / "in.npy", inputs(BATCH))
-    command = [sys.executable, "-c", program, str(folder / "in.npy"), str(folder / "out.npz")]
-    command += [str(one.folder) for one in built.values()]
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
-    return dict(np.load(folder / "out.npz"))
+def reloaded(built: dict[str, Built], reloading: Reloading) -> dict[str, np.ndarray]:
+    """Logits of every artifact from one fresh process."""
+    return reloading.done()
 
 
 @pytest.mark.parametrize("name", NAMES)
