@@ -76,7 +76,7 @@ def test_a_calibration_is_never_rewritten_and_a_damaged_one_is_named(tmp_path: P
 def test_doctor_calibrates_tells_how_far_it_is_prints_what_it_found_and_stores_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "paretoboard", "doctor", "--calibrate", "--comparisons", "2"]
     command += ["--results", str(tmp_path)]
-    terminal = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": "100"}
+    terminal = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "100"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=terminal)
     assert done.returncode in (0, 1), done.stderr
     for what in ("called different   ", " slower twins found", "noise floor  ", "smallest effect found at 80 % power"):
