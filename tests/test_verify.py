@@ -125,7 +125,7 @@ def test_two_epochs_of_training_repeat_to_the_bit(
             preprocess=two_epochs.preprocess,
             data_root=tmp_path,
             batches=(32,),
-            threads=1,
+            threads=threads,
         )
         _, folder = worker.do("paretoboard_runners.quality:score", score, jobs.QualityResult, limits=limits)
         digests.append(built.digest)
