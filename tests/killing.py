@@ -9,6 +9,7 @@ import argparse
 import os
 import random
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,15 @@ from paretoboard import store
 
 def command(task: str, results: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "paretoboard", "run", task, "--results", str(results), *options]
+
+
+def begin_with_baseline(measured: Path, results: Path) -> tuple[Path, Path]:
+    """Copy the baseline's record, without its artifact, from `measured` to `results`; both files."""
+    [stored] = [path for path in store.record_files(measured) if store.read_one(path).recipe == "baseline"]
+    kept = results / stored.relative_to(measured)
+    kept.parent.mkdir(parents=True)
+    shutil.copy(stored, kept)
+    return stored, kept
 
 
 def kill_again_and_again(task: str, results: Path, *, kills: int, longest_s: float, seed: int = 0) -> Iterator[str]:

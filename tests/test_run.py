@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -182,10 +181,7 @@ def test_killed_at_twenty_random_moments_nothing_is_lost_and_nothing_doubled(
     tiny_task: Path, tiny_results: Path, tmp_path: Path
 ) -> None:
     """From a stored baseline without its artifact on; `make bench-kill` kills as often, from nothing on."""
-    [stored] = [path for path in store.record_files(tiny_results) if store.read_one(path).recipe == "baseline"]
-    kept = tmp_path / stored.relative_to(tiny_results)
-    kept.parent.mkdir(parents=True)
-    shutil.copy(stored, kept)
+    stored, kept = killing.begin_with_baseline(tiny_results, tmp_path)
     for _ in killing.kill_again_and_again(str(tiny_task), tmp_path, kills=20, longest_s=6.0):
         pass
     assert paretoboard("run", tiny_task, "--results", tmp_path).returncode == 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import killing
 from paretoboard import artifact, models, store, taskfile
 from paretoboard.plan import expand
 from paretoboard_runners import jobs, phases
@@ -64,10 +64,7 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on_when_there_is_room(
     tiny_task: Path, tiny_results: Path, small_disk: Path
 ) -> None:
     """A baseline is stored; then there is room neither for an artifact nor for the record that it could not be kept."""
-    [stored] = [path for path in store.record_files(tiny_results) if store.read_one(path).recipe == "baseline"]
-    kept = small_disk / stored.relative_to(tiny_results)
-    kept.parent.mkdir(parents=True)
-    shutil.copy(stored, kept)
+    stored, kept = killing.begin_with_baseline(tiny_results, small_disk)
     command = [sys.executable, "-m", "paretoboard", "run", str(tiny_task), "--results", str(small_disk)]
     command += ["--only", "diverging"]
     resize(small_disk, f"{stored.stat().st_size // 1024 + 16}k")

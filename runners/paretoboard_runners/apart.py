@@ -11,14 +11,13 @@ import os
 import pickle
 import signal
 from multiprocessing import Pipe
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from paretoboard_runners import supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
-    from types import TracebackType
 
     from paretoboard_runners.timing import CallLog
 
@@ -28,7 +27,7 @@ class SideLostError(Exception):
 
 
 class Apart:
-    """The side that `make` makes in a child forked from here; use it as a context manager.
+    """The side that `make` makes in a child forked from here, which `close` ends.
 
     Args:
         make: called in the child, once.
@@ -38,6 +37,7 @@ class Apart:
 
     def __init__(self, make: Callable[[], Any], *, name: str) -> None:
         self._name = name
+        self._how = "ended"  # how a child that was lost did
         self._connection, theirs = Pipe()
         parent = os.getpid()
         self._pid = os.fork()
@@ -101,14 +101,6 @@ class Apart:
             os.waitpid(self._pid, 0)
             self._pid = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _answer(self) -> Any:
         try:
             failed, result = self._connection.recv()
@@ -129,10 +121,10 @@ class Apart:
         os.waitid(os.P_PID, self._pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def _lost(self) -> NoReturn:
-        status = os.waitpid(self._pid, 0)[1] if self._pid else 0
-        self._pid = 0
-        how = supervise.how_ended(status)
-        raise SideLostError(f"the process of {self._name} was lost while it was timed: {how}")
+        if self._pid:
+            self._how = supervise.how_ended(*supervise.exit_and_signal(os.waitpid(self._pid, 0)[1]))
+            self._pid = 0
+        raise SideLostError(f"the process of {self._name} was lost while it was timed: {self._how}")
 
 
 def _serve(connection: Connection, make: Callable[[], Any]) -> None:

@@ -38,7 +38,6 @@ def calibrate(
     *,
     comparisons: int,
     watch: Callable[[float, str], None],
-    launch_s: float = LAUNCH_S,
     seed: int = 0,
 ) -> Calibration:
     """Compare `comparisons` identical pairs and as many with a planted slowdown of 3 %, in turn.
@@ -56,7 +55,7 @@ def calibrate(
             for extra, found in ((0.0, identical), (PLANTED, planted)):
                 share = (2 * number + (extra > 0)) / (2 * comparisons)
                 watch(share, f"{kernel}, {'identical' if extra == 0 else f'{extra:.0%} slower'}")
-                comparison, load1 = _compare(worker, kernel, extra, launch_s, derive(seed, f"{number} {extra}"))
+                comparison, load1 = _compare(worker, kernel, extra, derive(seed, f"{number} {extra}"))
                 found.append(comparison)
                 loads.append(load1)
     return Calibration(
@@ -65,7 +64,7 @@ def calibrate(
         environment_id=prints.environment_id,
         measured_at=datetime.now(UTC),
         launches=LAUNCHES,
-        launch_s=launch_s,
+        launch_s=LAUNCH_S,
         identical=len(identical),
         false_alarms=sum(comparison.verdict in ("better", "worse") for comparison in identical),
         planted=len(planted),
@@ -99,13 +98,13 @@ def smallest_effect(identical: list[Comparison]) -> float:
     return median(of(comparison) for comparison in identical)
 
 
-def _compare(worker: Worker, kernel: Kernel, extra: float, launch_s: float, seed: int) -> tuple[Comparison, float]:
+def _compare(worker: Worker, kernel: Kernel, extra: float, seed: int) -> tuple[Comparison, float]:
     """One comparison of `LAUNCHES` launches, and the mean load meanwhile."""
     calls, loads = [], []
     for number in range(LAUNCHES):
-        plan = LaunchPlan(seconds=launch_s, seed=derive(seed, f"launch {number}"), threads=len(worker.cores))
+        plan = LaunchPlan(seconds=LAUNCH_S, seed=derive(seed, f"launch {number}"), threads=len(worker.cores))
         job = jobs.KernelJob(kernel=kernel, extra=extra, plan=plan)
-        limits = JobLimits(timeout_s=60.0 + 20.0 * launch_s)
+        limits = JobLimits(timeout_s=60.0 + 20.0 * LAUNCH_S)
         result, folder = worker.do("paretoboard_runners.kernels:launch", job, jobs.LaunchResult, limits=limits)
         calls.append(read_calls(folder / CALLS, batch=1, launch=number))
         loads += [window.load1 for window in result.windows]

@@ -48,7 +48,11 @@ def _opened(
         session = runtimes.open(job.artifacts[index], threads=job.plan.threads, batches=(job.batch,))
         return ArtifactSide(SessionArm(session, batches))
 
-    return ends.enter_context(ArtifactApart(make, name=str(job.artifacts[index]))) if job.apart else make()
+    if not job.apart:
+        return make()
+    side = ArtifactApart(make, name=str(job.artifacts[index]))
+    ends.callback(side.close)
+    return side
 
 
 def keep(done: timing.Launch, folder: Path, *, repeat_effects: tuple[float, ...]) -> jobs.LaunchResult:

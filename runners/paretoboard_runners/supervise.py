@@ -45,20 +45,22 @@ class Ending:
         """In plain words, "" for a clean end."""
         if self.timed_out:
             return f"ran into its time limit after {self.elapsed_s:.0f} s"
-        if self.signal is not None:
-            return f"killed by {_signal_name(self.signal)}"
-        return "" if self.exit_code == 0 else f"ended with exit code {self.exit_code}"
+        return "" if self.exit_code == 0 else how_ended(self.exit_code, self.signal)
 
 
 class ControlClosedError(Exception):
     """Whoever asked for this child is gone."""
 
 
-def how_ended(status: int) -> str:
-    """What os.waitpid's `status` says, in plain words."""
-    if os.WIFSIGNALED(status):
-        return f"killed by {_signal_name(os.WTERMSIG(status))}"
-    return f"ended with exit code {os.WEXITSTATUS(status)}"
+def how_ended(exit_code: int | None, signal_number: int | None) -> str:
+    """In plain words; one of the two is None, as in `Ending`."""
+    return f"ended with exit code {exit_code}" if signal_number is None else f"killed by {_signal_name(signal_number)}"
+
+
+def exit_and_signal(status: int) -> tuple[int | None, int | None]:
+    """What os.waitpid's `status` says: the exit code, None when a signal ended the process, and that signal."""
+    code = os.waitstatus_to_exitcode(status)
+    return (None, -code) if code < 0 else (code, None)
 
 
 def die_with_parent(parent: int) -> None:
@@ -163,7 +165,7 @@ def watch(
     elapsed_s = time.monotonic() - start
     if timed_out or closed:
         os.kill(child.pid, signal.SIGKILL)
-    status = os.waitpid(child.pid, 0)[1]
+    exit_code, signal_number = exit_and_signal(os.waitpid(child.pid, 0)[1])
     leftovers = kill_descendants()
     _drain(child.log, tail.feed)
     _drain(child.events, lines.feed)
@@ -172,8 +174,8 @@ def watch(
     if closed:
         raise ControlClosedError
     return Ending(
-        exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-        signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+        exit_code=exit_code,
+        signal=signal_number,
         timed_out=timed_out,
         elapsed_s=elapsed_s,
         leftovers=leftovers,

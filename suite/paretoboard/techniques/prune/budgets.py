@@ -19,6 +19,14 @@ T = TypeVar("T")  # a network that was cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counted(Generic[T]):
+    """A cut and what it removes."""
+
+    network: T
+    removed: float  # the share of what is counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timed(Generic[T]):
     """A cut and the time it leaves."""
 
@@ -32,26 +40,26 @@ def nearest_count(
     removed_by: Callable[[T], float],
     wanted: float,
     progress: Callable[[float], None] = lambda done: None,
-) -> tuple[T | None, float]:
-    """The cut that comes nearest to removing `wanted` of what is counted, by bisection, and what it removes.
+) -> Counted[T] | None:
+    """The cut that comes nearest to removing `wanted` of what is counted, by bisection.
 
-    None and 0 where no cut that runs comes nearer than leaving the network as it is.
+    None where no cut that runs comes nearer than leaving the network as it is.
 
     Args:
         cut: the network without a share of its channels, None where it then doesn't run.
         removed_by: the share of what is counted that is gone from a network.
     """
-    best, reached = None, 0.0
+    best: Counted[T] | None = None
     low, high = 0.0, 1.0
     for step in range(BISECTIONS):
         progress(step / BISECTIONS)
         ratio = (low + high) / 2
         network = cut(ratio)
         removed = 1.0 if network is None else removed_by(network)
-        if network is not None and abs(removed - wanted) < abs(reached - wanted):
-            best, reached = network, removed
+        if network is not None and abs(removed - wanted) < abs((best.removed if best else 0.0) - wanted):
+            best = Counted(network=network, removed=removed)
         low, high = (ratio, high) if removed < wanted else (low, ratio)
-    return best, reached
+    return best
 
 
 def least_cut(

@@ -102,7 +102,7 @@ class StructuredPruning(Technique):
         from paretoboard.techniques.prune.refit import solve_for_outputs
 
         module = own_float32_module(candidate, "prune.structured").requires_grad_(True)
-        images = self._images(bench) if self.needs_now() else None
+        images = self._images(bench) if self.needs_now() else []
         gradients = self._gradients(module, images)
 
         def cut(ratio: float) -> _Cut | None:
@@ -114,12 +114,11 @@ class StructuredPruning(Technique):
             best, note = self._to_count(cut, candidate, bench)
         notes = [note]
         if self.refit:
-            assert images is not None
             solved = solve_for_outputs(best.module, module, best.kept, lambda: (batch for batch, _ in images))
             notes.append(f"{solved} layers solved again for the outputs they had")
         return Applied(
             candidate=dataclasses.replace(candidate, module=best.module),
-            images_seen=sum(len(labels) for _, labels in images or ()),
+            images_seen=sum(len(labels) for _, labels in images),
             notes=tuple(notes),
         )
 
@@ -135,18 +134,16 @@ class StructuredPruning(Technique):
         def removed(tried: _Cut) -> float:
             return 1 - _count(dataclasses.replace(candidate, module=tried.module), budget) / whole
 
-        def progress(done: float) -> None:
-            bench.progress(done, "searching how many channels to cut")
-
-        # mypy takes the None of `cut` for a part of the type variable where it is not told.
-        search: Callable[..., tuple[_Cut | None, float]] = nearest_count
-        best, reached = search(cut, removed, wanted, progress)
+        best = nearest_count(
+            cut, removed, wanted, lambda done: bench.progress(done, "searching how many channels to cut")
+        )
+        reached = best.removed if best else 0.0
         if best is None or abs(reached - wanted) > _TOLERANCE:
             raise NotApplicableError(
                 f"prune.structured: asked to remove {wanted:.1%} of the {_UNITS[budget]}; "
                 f"the nearest that cutting channels reaches is {reached:.1%}"
             )
-        return best, f"{reached:.1%} of the {_UNITS[budget]} removed, {wanted:.1%} asked for"
+        return best.network, f"{reached:.1%} of the {_UNITS[budget]} removed, {wanted:.1%} asked for"
 
     def _to_latency(
         self, cut: Callable[[float], _Cut | None], left: float, candidate: Candidate, bench: Workbench
@@ -193,7 +190,7 @@ class StructuredPruning(Technique):
             for part in parts
         ]
 
-    def _gradients(self, module: nn.Module, images: list[tuple[Tensor, Tensor]] | None) -> list[Tensor | None]:
+    def _gradients(self, module: nn.Module, images: list[tuple[Tensor, Tensor]]) -> list[Tensor | None]:
         """How large each parameter's gradient is on `images`, where it decides.
 
         The root of the mean square over batches: the mean itself is next to nothing in a network that was trained.
@@ -203,7 +200,6 @@ class StructuredPruning(Technique):
         parameters = list(module.parameters())
         if self.importance != "taylor":
             return [None for _ in parameters]
-        assert images is not None
         squares = [torch.zeros_like(parameter) for parameter in parameters]
         for batch, labels in images:
             loss = torch.nn.functional.cross_entropy(module(batch), labels)
