@@ -55,6 +55,7 @@ def network_of(applied: Applied) -> nn.Module:
 
 def test_every_setting_of_training_is_a_parameter_that_is_the_tasks_by_default() -> None:
     parameters = {field.name: field.default for field in dataclasses.fields(TrainedAnew)}
+    assert parameters.pop("difficulty") == "model"
     assert parameters.keys() == {field.name for field in dataclasses.fields(TrainSettings)}
     assert set(parameters.values()) == {None}
     assert Scratch().settings(SETTINGS, "train.scratch") == SETTINGS
@@ -137,6 +138,7 @@ def test_settings_that_do_not_go_with_the_tasks_are_refused_with_the_reason(
     [
         ({"pacing_start": 0.1}, "that of a curriculum"),
         ({"pacing": "single-step", "curriculum": "none"}, "that of a curriculum"),
+        ({"curriculum": "random", "difficulty": "teacher"}, "ranks images for a curriculum"),
         ({"seconds": 1.0, "joules": 1.0}, "one budget"),
     ],
 )
@@ -145,16 +147,18 @@ def test_parameters_that_never_go_together_are_an_input_error(parameters: dict[s
         Scratch(**parameters)
 
 
-def test_a_curriculum_by_difficulty_needs_a_teacher_and_a_random_one_does_not(tmp_path: Path) -> None:
-    assert Scratch().needs_now() == Scratch(curriculum="random", pacing_start=0.5).needs_now() == ("train",)
-    assert Scratch(curriculum="hard-first").needs_now() == ("train", "teacher")
-    weights = {}
-    for order in ("easy-first", "hard-first", "random"):
-        made = Scratch(curriculum=order, pacing_start=0.5, pacing_lengths=(0.5,))
-        applied = made.apply(candidate(), bench(tmp_path / order))
+def test_images_are_difficulty_the_model_that_came_or_by_a_teacher(tmp_path: Path) -> None:
+    pace: dict[str, Any] = {"pacing_start": 0.5, "pacing_lengths": (0.5,)}
+    made = [Scratch(curriculum=order, **pace) for order in ("easy-first", "hard-first", "random")]  # type: ignore[arg-type]
+    made.append(Scratch(curriculum="easy-first", difficulty="teacher", **pace))
+    assert [one.needs_now() for one in made] == [("train",)] * 3 + [("train", "teacher")]
+    weights = {fingerprint(own())}
+    for number, one in enumerate(made):
+        applied = one.apply(candidate(), bench(tmp_path / str(number)))
         assert applied.images_seen == 2 * 64
-        weights[order] = fingerprint(network_of(applied))
-    assert len({*weights.values(), fingerprint(own())}) == 4
+        assert any("ranked by their loss" in note for note in applied.notes) == (one.curriculum != "random")
+        weights.add(fingerprint(network_of(applied)))
+    assert len(weights) == 5
 
 
 # Budgets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _Positive = Annotated[float, Gt(0)]
 _NotNegative = Annotated[float, Ge(0)]
 # Seen images differ by a batch or so where a step's own batch doesn't divide them as the task's does.
-_EQUAL: float = 0.01
+_EQUAL: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,21 +73,24 @@ class TrainedAnew(Technique):
     pacing_start: Annotated[float, Gt(0), Le(1)] | None = None
     pacing_increase: Annotated[float, Gt(1)] | None = None
     pacing_lengths: tuple[Annotated[float, Gt(0), Le(1)], ...] | None = None
+    difficulty: Literal["model", "teacher"] = "model"  # whose losses say how hard images are: the model's as it comes
 
     def __post_init__(self) -> None:
         self.check()
 
     def check(self) -> None:
         """Raises: InputError for parameters that don't go together, whatever the task says."""
-        paced = [name for name in TrainedAnew.__annotations__ if name.startswith("pacing")]
-        if self.curriculum in (None, "none") and any(getattr(self, name) is not None for name in paced):
+        paced = (self.pacing, self.pacing_start, self.pacing_increase, self.pacing_lengths)
+        if self.curriculum in (None, "none") and any(value is not None for value in paced):
             raise InputError("a pace is that of a curriculum: name 'easy-first', 'hard-first' or 'random'")
+        if self.difficulty == "teacher" and not self._ranks:
+            raise InputError("a teacher ranks images for a curriculum: name 'easy-first' or 'hard-first'")
         if self.seconds is not None and self.joules is not None:
             raise InputError("found both 'seconds' and 'joules'; a training has one budget")
 
     def needs_now(self) -> tuple[Need, ...]:
         """Training images, and a teacher where images are ranked by how hard one finds them."""
-        return ("train", "teacher") if self.curriculum in ("easy-first", "hard-first") else ("train",)
+        return ("train", "teacher") if self.difficulty == "teacher" else ("train",)
 
     def unrepeatable(self) -> str:
         """Because of a budget of its own; the task's is the task's to say."""
@@ -133,23 +136,36 @@ class TrainedAnew(Technique):
                 seed=bench.train_seed,
                 checkpoint=bench.scratch / f"{technique.rpartition('.')[2]}.pt",
                 checkpoint_every_s=bench.checkpoint_every_s,
-                difficulty=self._difficulty(bench),
+                difficulty=self._image_losses(candidate, bench),
                 progress=bench.progress,
                 joules=bench.joules,
             )
         except InputError as error:
             raise NotApplicableError(f"{technique}: {error}") from error
         applied = trained(candidate, network, result)
-        notes = (*applied.notes, *self._unequal(result, settings, bench))
+        ranker = {"model": "the model that it replaces", "teacher": "the task's teacher"}[self.difficulty]
+        ranked = (
+            (f"images ranked by their loss in {ranker}, whose training is not counted here",) if self._ranks else ()
+        )
+        notes = (*applied.notes, *ranked, *self._unequal(result, settings, bench))
         return dataclasses.replace(applied, anew=anew, notes=notes)
 
-    def _difficulty(self, bench: Workbench) -> Tensor | None:
-        """The teacher's loss of each training image, where a curriculum asks for it."""
-        if "teacher" not in self.needs_now():
+    @property
+    def _ranks(self) -> bool:
+        return self.curriculum in ("easy-first", "hard-first")
+
+    def _image_losses(self, candidate: Candidate, bench: Workbench) -> Tensor | None:
+        """The loss of each training image, where a curriculum asks for it.
+
+        Like a teacher's, the training of the model that ranks them is not charged to this one.
+        """
+        if not self._ranks:
             return None
         from paretoboard.training.curriculum import image_losses
 
-        return image_losses(bench.teacher(), bench.train_images(), bench.preprocess, progress=bench.progress)
+        ranking = bench.teacher() if self.difficulty == "teacher" else candidate.module
+        assert ranking is not None
+        return image_losses(ranking, bench.train_images(), bench.preprocess, progress=bench.progress)
 
     def _unequal(self, result: TrainResult, settings: TrainSettings, bench: Workbench) -> tuple[str, ...]:
         """What is not equal between this training and the task's own, in plain words."""
