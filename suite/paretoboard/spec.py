@@ -64,7 +64,9 @@ class TrainSettings:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
-    augment: tuple[str, ...] = ()  # names of training.AUGMENTATIONS, applied in order
+    augment: tuple[str, ...] = ()  # as augmentations.parse reads them, applied in order
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    mix_alpha: float = 1.0  # of the Beta distribution that proportions are drawn from
     precision: Literal["float32", "bfloat16"] = "float32"
     memory_format: Literal["contiguous", "channels_last"] = "channels_last"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from paretoboard import augmentations
+from paretoboard.errors import InputError
 from paretoboard.spec import Budget, Scenario  # noqa: TC001  (pydantic reads the annotations)
 from paretoboard.tomlfile.checking import Table
 
@@ -30,6 +32,16 @@ def _ascending(values: list[int]) -> list[int]:
     return values
 
 
+def _augmentation(text: str) -> str:
+    try:
+        augmentations.parse(text)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+# An augmentation's name, and behind colons how strong it is to be.
+AugmentationText = Annotated[str, AfterValidator(_augmentation), WithJsonSchema(augmentations.SCHEMA)]
 _Text = Annotated[str, MinLen(1)]
 _SubsetName = Annotated[str, Field(pattern=SUBSET_PATTERN)]
 _Share = Annotated[float, Ge(0), Le(1)]
@@ -85,7 +97,9 @@ class TrainTable(Table):
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     weight_decay: Annotated[float, Ge(0)] = 5e-4
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
-    augment: list[Literal["crop", "cutout", "flip", "shift"]] = Field(default=[])
+    augment: list[AugmentationText] = Field(default=[])
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    mix_alpha: _Positive = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
     memory_format: Literal["contiguous", "channels_last"] = "channels_last"
 
