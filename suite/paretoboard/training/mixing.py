@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from paretoboard.plan import digest
+from paretoboard.spec import Mix
 
 if TYPE_CHECKING:
     from paretoboard.training.loss import Batch
@@ -25,7 +26,7 @@ class Mixing:
     which is drawn from Beta(alpha, alpha).
     """
 
-    kind: Literal["none", "mixup", "cutmix"]
+    kind: Mix
     alpha: float  # above 0; 1 draws all proportions alike, less makes most pairs nearly one image
     classes: int
 
