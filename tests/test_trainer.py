@@ -370,6 +370,7 @@ def test_alternate_flips_mirror_each_image_in_every_second_epoch() -> None:
     ("changes", "message"),
     [
         ({"alternate_flip": True}, "needs 'flip'"),
+        ({"alternate_flip": True, "augment": ("flip", "rotate")}, "finitely many variants"),
         ({"curriculum": "easy-first"}, "how hard each image is"),
         ({"curriculum": "random", "seconds": 9.0}, "counted in steps"),
     ],
