@@ -147,7 +147,7 @@ def ranked(losses: Tensor, labels: Tensor, order: Order, *, seed: int) -> Tensor
         places = torch.argsort(losses, descending=order == "hard-first", stable=True)
     turn = torch.empty(len(places), dtype=torch.float64)
     own = labels[places]
-    for label in own.unique():
+    for label in own.unique():  # type: ignore[no-untyped-call]
         members = (own == label).nonzero().flatten()
         turn[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
     return places[torch.argsort(turn, stable=True)]
