@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import TypeAdapter
 
 from paretoboard.plan import RunSpec, plain
-from paretoboard.records import MetricValue
+from paretoboard.records import MetricValue, SearchTrial
 from paretoboard.spec import DatasetUse, Preprocess
 from paretoboard_runners.machine_state import Snapshot
 from paretoboard_runners.timing import KeptOutput, LaunchPlan
@@ -48,6 +48,7 @@ class BuildCost:
     compressed_bytes: int  # under LZMA
     notes: tuple[str, ...]
     energy_j: float | None = None  # of all steps up to it; None where no counter can be read
+    trials: tuple[SearchTrial, ...] = ()  # of the last step up to it that searched for settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

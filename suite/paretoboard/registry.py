@@ -189,6 +189,10 @@ TECHNIQUES: Final = Registry(
             "paretoboard.techniques.train:Finetune",
             "train further on the task's training images",
         ),
+        "tune.search": (
+            "paretoboard.techniques.tune:Search",
+            "search the settings to train with: grid, random, TPE or Gaussian process, with pruning of trials",
+        ),
     },
 )
 

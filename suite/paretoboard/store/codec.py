@@ -25,6 +25,7 @@ from paretoboard.records import (
     Predictions,
     Provenance,
     RunRecord,
+    SearchTrial,
     WindowState,
 )
 from paretoboard.store.schema import CALLS, PREDICTIONS, SCHEMA
@@ -38,6 +39,7 @@ _ROWS: Final[Mapping[str, type[Any]]] = {
     "comparisons": Comparison,
     "controls": ControlState,
     "windows": WindowState,
+    "trials": SearchTrial,
 }
 _PROVENANCE: Final = tuple(field.name for field in dataclasses.fields(Provenance))
 _OTHERS: Final = ("started_at", "artifact", "calls", "predictions", "diagnosis", "notes")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # Raise when a column is added, dropped or changes meaning, and give MIGRATIONS the step to the new version.
-VERSION: Final = 3
+VERSION: Final = 4
 VERSION_KEY: Final = b"paretoboard.schema"
 
 CALLS: Final = pa.struct(
@@ -117,6 +117,18 @@ DIAGNOSIS: Final = pa.struct(
         ("sentence", pa.string()),
     ]
 )
+_TRIAL: Final = pa.struct(
+    [
+        ("number", pa.int32()),
+        ("settings", pa.string()),
+        ("value", pa.float64()),
+        ("ending", pa.string()),
+        ("images_seen", pa.int64()),
+        ("seconds", pa.float64()),
+        ("best", pa.float64()),
+    ]
+)
+TRIALS: Final = pa.list_(_TRIAL)
 _JSON: Final = pa.string()  # canonical JSON: open-ended content that no query should have to rely on
 
 SCHEMA: Final = pa.schema(
@@ -151,6 +163,7 @@ SCHEMA: Final = pa.schema(
         ("calls", CALLS),
         ("predictions", PREDICTIONS),
         ("diagnosis", DIAGNOSIS),
+        ("trials", TRIALS),
         ("notes", pa.list_(pa.string())),
         ("log_tail", pa.string()),
     ],
@@ -176,10 +189,17 @@ def _with_diagnosis(table: pa.Table) -> pa.Table:
     return table.add_column(SCHEMA.get_field_index("diagnosis"), "diagnosis", nothing)
 
 
+def _with_trials(table: pa.Table) -> pa.Table:
+    """3 -> 4: the trials of a search for settings; until then nothing was searched."""
+    nothing = pa.array([[] for _ in range(table.num_rows)], type=TRIALS)
+    return table.add_column(SCHEMA.get_field_index("trials"), "trials", nothing)
+
+
 # Version of a file -> what turns its whole table into one of the next version.
 MIGRATIONS: Final[Mapping[int, Callable[[pa.Table], pa.Table]]] = {
     1: _with_reference,
     2: _with_diagnosis,
+    3: _with_trials,
 }
 
 

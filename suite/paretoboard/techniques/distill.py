@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Ge, Gt, Le
 
 from paretoboard.errors import InputError, NotApplicableError
-from paretoboard.techniques.forms import own_float32_module
+from paretoboard.techniques.forms import anew, own_float32_module
 from paretoboard.techniques.train import TrainingTechnique, trained
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Distillation(TrainingTechnique):
         student = own_float32_module(candidate, "distilling")
         settings = self._settings_now(bench.train_settings)
         if self.from_scratch:
-            student = _anew(student, candidate, bench.train_seed)
+            student = anew(student, candidate, bench.train_seed)
         with self.taught(student, candidate, settings, bench) as lesson:
             result = train(
                 student.requires_grad_(True),
@@ -215,19 +215,6 @@ class AttentionTransfer(Distillation):
 
             teaching: Teaching = attention_of(teacher, teacher_seen)
             yield Lesson(teaching=teaching, compare=compare, identity=self.identity(teacher, label_smoothing))
-
-
-def _anew(module: nn.Module, candidate: Candidate, seed: int) -> nn.Module:
-    """A network of `module`'s structure with the initial weights that `seed` gives."""
-    import torch
-
-    from paretoboard.models import build
-    from paretoboard.models.structure import describe, rebuild
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        base = build(candidate.architecture, candidate.classes)
-        return rebuild(base, describe(module, base))
 
 
 def _check_classes(teacher: nn.Module, candidate: Candidate) -> None:
