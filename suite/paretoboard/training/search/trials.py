@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import sqlite3
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -195,7 +197,20 @@ def _read(plan: Plan, stored: FrozenTrial) -> Trial:
 def _stored(path: Path, name: str) -> Study:
     """The study of that name in a file."""
     library = optuna()
+    if path.exists() and not _is_whole(path):
+        path.unlink()
     study: Study = library.create_study(
         storage=f"sqlite:///{path.absolute()}", study_name=name, direction="maximize", load_if_exists=True
     )
     return study
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether SQLite can read all of a file; what a killed process left half done is undone first."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        try:
+            return bool(connection.execute("PRAGMA quick_check").fetchone() == ("ok",))
+        except sqlite3.OperationalError:  # the disk, or another process: nothing that removing the file would mend
+            raise
+        except sqlite3.DatabaseError:
+            return False
