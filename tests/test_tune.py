@@ -18,6 +18,7 @@ import torch
 
 from paretoboard import store
 from paretoboard.artifact import Candidate
+from paretoboard.datasets import Images
 from paretoboard.errors import NotApplicableError
 from paretoboard.records import SearchTrial
 from paretoboard.spec import TrainSettings
@@ -241,7 +242,7 @@ while not (folder / "ended").exists():
     if not child:
         finish()
         os._exit(0)
-    time.sleep(rng.uniform(0.05, 0.6))
+    time.sleep(rng.uniform(0.05, 0.6) * (1 + kills / 10))  # longer and longer, for slow machines
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     kills += os.WIFSIGNALED(status)
@@ -300,12 +301,13 @@ def test_the_held_out_share_is_of_each_class_and_the_seed_s(tmp_path: Path) -> N
     assert search.divide(data, 0.25, seed=2)[1].ids != held.ids
 
 
-def test_a_class_with_one_image_can_t_be_divided() -> None:
-    data = images(40)
-    alone = data.select(tuple(name for name, label in zip(data.ids, data.labels, strict=True) if label != 3)[:20])
-    single = dataclasses.replace(alone, labels=np.asarray([3, *([0] * 19)]))
-    with pytest.raises(NotApplicableError, match="class 'd' has one training image"):
-        search.divide(single, 0.2, seed=0)
+def test_an_only_image_of_its_class_is_trained_on() -> None:
+    data = images(10)
+    rest, held = search.divide(dataclasses.replace(data, labels=np.asarray([3, *([0] * 9)])), 0.2, seed=0)
+    assert list(rest.labels) == [3, *([0] * 7)]
+    assert list(held.labels) == [0, 0]
+    with pytest.raises(NotApplicableError, match="no class has two training images"):
+        search.divide(dataclasses.replace(data, labels=np.arange(10)), 0.2, seed=0)
 
 
 def test_accuracy_is_the_share_of_right_guesses_and_leaves_the_network_in_its_mode() -> None:
@@ -338,6 +340,10 @@ def applied(folder: Path, made: Search, start: Candidate | None = None, **change
     return made.apply(start or candidate(), bench_of(folder, **changes))
 
 
+def divided() -> tuple[Images, Images]:
+    return search.divide(images(100, seed=1), 0.2, bench_of(Path()).seed)
+
+
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Applied:
     return applied(tmp_path_factory.mktemp("straight"), Search(sampler="random", trials=4, ranges=RANGES))
@@ -356,7 +362,7 @@ def test_the_network_is_the_one_that_the_best_settings_train_on_all_images(strai
 
 def test_a_trial_is_worth_what_its_settings_reach_on_the_held_out_images(straight: Applied, tmp_path: Path) -> None:
     bench, start, trial = bench_of(tmp_path), candidate(), straight.trials[-1]
-    rest, held = search.divide(images(100, seed=1), 0.2, bench.seed)
+    rest, held = divided()
     assert start.module is not None
     alone = anew(start.module, start, bench.train_seed)
     settings = dataclasses.replace(SETTINGS, **json.loads(trial.settings))
@@ -365,14 +371,16 @@ def test_a_trial_is_worth_what_its_settings_reach_on_the_held_out_images(straigh
 
 
 def test_the_curve_and_the_notes_say_what_each_trial_cost_and_brought(straight: Applied) -> None:
-    trials, rest = straight.trials, 100 - 20
+    trials, (rest, held) = straight.trials, divided()
+    epoch = len(rest) // 20 * 20  # images that fill a batch
     assert [trial.number for trial in trials] == [1, 2, 3, 4]
-    assert [trial.images_seen for trial in trials] == [2 * rest * number for number in (1, 2, 3, 4)]
-    assert straight.images_seen == 4 * 2 * rest + 2 * 100
+    assert [trial.images_seen for trial in trials] == [2 * epoch * number for number in (1, 2, 3, 4)]
+    assert straight.images_seen == 4 * 2 * epoch + 2 * 100
     assert [trial.best for trial in trials] == list(itertools.accumulate((trial.value for trial in trials), max))
     assert all(one.seconds < other.seconds for one, other in itertools.pairwise(trials))
-    assert straight.notes[0] == "4 trials by random, saw 640 images; the budget was 640, 4 whole trials"
-    assert "of 20 held-out training images right" in straight.notes[1]
+    budget = f"the budget was {8 * len(rest)}, 4 whole trials"
+    assert straight.notes[0] == f"4 trials by random, saw {8 * epoch} images; {budget}"
+    assert f"of {len(held)} held-out training images right" in straight.notes[1]
 
 
 def test_a_search_that_is_interrupted_at_any_training_goes_on_to_the_same_bits(
@@ -401,18 +409,18 @@ def test_progress_goes_up_to_one(tmp_path: Path) -> None:
     made = Search(sampler="random", trials=2, ranges=RANGES, pruner="median")
     applied(tmp_path, made, progress=lambda done, text: shares.append(done))
     assert shares == sorted(shares)
-    assert shares[-1] == 1.0
+    assert shares[-1] == pytest.approx(1.0)
 
 
 def test_settings_that_diverge_are_worth_nothing_and_the_search_goes_on(tmp_path: Path) -> None:
-    ranges = {"lr": {"choices": [1e30, 0.02]}}
-    done = applied(tmp_path, Search(sampler="grid", trials=2, ranges=ranges))
+    ranges, settings = {"lr": {"choices": [1e30, 0.02]}}, dataclasses.replace(SETTINGS, epochs=4)
+    done = applied(tmp_path, Search(sampler="grid", trials=2, ranges=ranges), train_settings=settings)
     worths = {trial.ending: trial.value for trial in done.trials}
     assert worths["diverged"] == 0.0
     assert worths["whole"] > 0.0
     assert "1 of them diverged" in done.notes[0]
     assert "lr = 0.02" in done.notes[1]
-    assert done.images_seen < 2 * 2 * 80 + 200
+    assert done.images_seen < 2 * 4 * len(divided()[0]) + 4 * 100
 
 
 def test_a_pruned_trial_s_images_count(tmp_path: Path) -> None:
@@ -421,13 +429,11 @@ def test_a_pruned_trial_s_images_count(tmp_path: Path) -> None:
     made = Search(sampler="grid", trials=4, ranges=ranges, pruner="halving")
     done = applied(tmp_path, made, train_settings=settings)
     assert [trial.ending for trial in done.trials].count("pruned") >= 1
-    seen = [trial.images_seen - before for trial, before in zip(done.trials, (0, *_seen(done)), strict=False)]
-    assert sorted(set(seen)) in ([80, 320], [80, 240, 320])
-    assert done.images_seen == sum(seen) + 400
-
-
-def _seen(done: Applied) -> tuple[int, ...]:
-    return tuple(trial.images_seen for trial in done.trials)
+    until = [0, *(trial.images_seen for trial in done.trials)]
+    epoch = len(divided()[0]) // 20 * 20
+    for trial, before, after in zip(done.trials, until, until[1:], strict=False):
+        assert (after - before) // epoch in ((1, 3) if trial.ending == "pruned" else (4,))
+    assert done.images_seen == until[-1] + 4 * 100
 
 
 def test_a_model_that_the_task_did_not_train_is_refused(tmp_path: Path) -> None:
@@ -447,7 +453,9 @@ try:
 except NotApplicableError as error:
     print(error)
 """
-    program = program.replace("import test_tune\n", "import pytest\npytest.importorskip = print\nimport test_tune\n")
+    program = program.replace(
+        "import test_tune\n", "import pytest\npytest.importorskip = lambda *said, **more: None\nimport test_tune\n"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, env=environment

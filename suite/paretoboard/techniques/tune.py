@@ -131,7 +131,7 @@ class Search(Technique):
 
         Raises:
             NotApplicableError: without Optuna, for an ONNX graph, for weights of fewer than 32 bits, for a model that
-                the task did not train, and for a class with one training image.
+                the task did not train, and where no class has two training images.
             DivergedError: where the best settings diverge on all training images.
         """
         from paretoboard.training import search, train

@@ -24,20 +24,19 @@ def divide(images: Images, share: float, seed: int) -> tuple[Images, Images]:
     """The images to train on and those to judge by, both in the order they come in.
 
     Args:
-        share: of each class that is held out, 0 < share < 1; rounded half to even, at least one image of a class
-            stays on either side.
+        share: of each class that is held out, 0 < share < 1; rounded half to even, but at least one image, and one
+            stays to train on. An only image of its class stays.
         seed: decides which.
-    Raises: NotApplicableError for a class with one image only.
+    Raises: NotApplicableError where no class has two images.
     """
     generator = np.random.default_rng(int(digest({"held out": seed})[:15], 16))
     held = np.zeros(len(images), dtype=bool)
     for label in np.unique(images.labels):
         own = np.flatnonzero(images.labels == label)
-        if len(own) == 1:
-            name = images.classes[label]
-            raise NotApplicableError(f"class '{name}' has one training image: none can be held out")
         count = min(max(round(share * len(own)), 1), len(own) - 1)
         held[generator.permutation(own)[:count]] = True
+    if not held.any():
+        raise NotApplicableError("no class has two training images: none can be held out")
     return _chosen(images, ~held), _chosen(images, held)
 
 
