@@ -23,7 +23,7 @@ from paretoboard.runtimes.statistics import statistics
 from paretoboard.spec import TrainSettings
 from paretoboard.techniques import Applied, Technique, Workbench
 from paretoboard.techniques.export import as_graph
-from small_models import candidate, fingerprint, inputs, workbench
+from small_models import candidate, fingerprint, inputs, module, workbench
 
 # Parameters that a technique has no default for.
 REQUIRED: dict[str, dict[str, Any]] = {
@@ -38,10 +38,9 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "quantize.mixed": {"float_layers": 1},
     "quantize.qat": {"epochs": 1},
     "train.finetune": {"epochs": 1},
+    "train.transfer": {"weights": "elsewhere.pth", "sha256": "0" * 64},
     "tune.search": {"sampler": "random", "trials": 1, "ranges": {"lr": {"low": 0.01, "high": 0.1, "log": True}}},
 }
-# What the task trained its own model with, for techniques that train it anew.
-SETTINGS = TrainSettings(epochs=1, lr=0.05)
 # Techniques that see training images more than once, and how many they see.
 SEEN = {"tune.search": 64 + 52}  # of 64 images 12 are held out from the one trial
 # Networks of techniques that the smallest one has nothing for: it has one block in each stage.
@@ -60,7 +59,12 @@ def technique(name: str) -> Technique:
 
 
 def bench(scratch: Path) -> Workbench:
-    return dataclasses.replace(workbench(scratch), train_settings=SETTINGS)
+    """A workbench of a task that trained its model, and with weights of the smallest network."""
+    return dataclasses.replace(
+        workbench(scratch),
+        train_settings=TrainSettings(epochs=1, lr=0.01),
+        weights=lambda weights: module(seed=4).state_dict(),
+    )
 
 
 def suited(name: str) -> Candidate:
@@ -227,7 +231,9 @@ def test_a_fresh_process_gives_the_outputs_of_this_one(
 @pytest.mark.parametrize("name", NAMES)
 def test_the_scratch_folder_holds_no_drafts_afterwards(name: str, built: dict[str, Built]) -> None:
     # What a step goes on from after a kill is kept: the runner empties the folder once the artifact is stored.
-    kept = re.compile(r"(finetune|distill|gradual|qat|search)\.pt|search\.db|teacher-[0-9a-f]{32}\.npy")
+    kept = re.compile(
+        r"(finetune|distill|gradual|qat|scratch|transfer|search)\.pt|search\.db|teacher-[0-9a-f]{32}\.npy"
+    )
     left = [path.name for path in (built[name].folder.parent / "scratch").iterdir()]
     assert [each for each in left if not kept.fullmatch(each)] == []
 
@@ -245,12 +251,12 @@ def test_what_it_can_t_be_applied_to_is_refused_with_a_reason(name: str, graph: 
     made = technique(name)
     refused = [] if "onnx" in made.takes else [graph]
     if "onnx" in made.takes:
-        half = technique("quantize.cast").apply(candidate(), workbench(tmp_path / "cast")).candidate
+        half = technique("quantize.cast").apply(candidate(), bench(tmp_path / "cast")).candidate
         compiled = dataclasses.replace(candidate(), execution=Execution(runtime="compile"))
         refused += [half, compiled]
     for start in refused:
         with pytest.raises(NotApplicableError, match=r"ONNX|can't be imported"):
-            made.apply(start, workbench(tmp_path / "scratch"))
+            made.apply(start, bench(tmp_path / "scratch"))
 
 
 @pytest.fixture(scope="module")

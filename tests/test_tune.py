@@ -14,18 +14,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from paretoboard import store
 from paretoboard.artifact import Candidate
-from paretoboard.datasets import Images
 from paretoboard.errors import NotApplicableError
 from paretoboard.records import SearchTrial
 from paretoboard.spec import TrainSettings
 from paretoboard.techniques import Applied, Workbench
-from paretoboard.techniques.forms import anew
+from paretoboard.techniques.train.anew import initial
 from paretoboard.techniques.tune import Search
 from paretoboard.training import search, train
+from paretoboard.training.feed import Feed
 from paretoboard.training.search import Outcome, Plan, Space, Trial
 from small_models import candidate, fingerprint, images, module, workbench
 
@@ -287,44 +286,6 @@ def test_a_damaged_storage_is_begun_anew(content: bytes, tmp_path: Path) -> None
     assert searched(a_plan(), tmp_path) == straight
 
 
-# What judges
-
-
-def test_the_held_out_share_is_of_each_class_and_the_seed_s(tmp_path: Path) -> None:
-    data = images(200)
-    rest, held = search.divide(data, 0.25, seed=1)
-    assert sorted((*rest.ids, *held.ids)) == sorted(data.ids)
-    for label in range(10):
-        count = int((data.labels == label).sum())
-        assert int((held.labels == label).sum()) == round(0.25 * count)
-    assert search.divide(data, 0.25, seed=1)[1].ids == held.ids
-    assert search.divide(data, 0.25, seed=2)[1].ids != held.ids
-
-
-def test_an_only_image_of_its_class_is_trained_on() -> None:
-    data = images(10)
-    rest, held = search.divide(dataclasses.replace(data, labels=np.asarray([3, *([0] * 9)])), 0.2, seed=0)
-    assert list(rest.labels) == [3, *([0] * 7)]
-    assert list(held.labels) == [0, 0]
-    with pytest.raises(NotApplicableError, match="no class has two training images"):
-        search.divide(dataclasses.replace(data, labels=np.arange(10)), 0.2, seed=0)
-
-
-def test_accuracy_is_the_share_of_right_guesses_and_leaves_the_network_in_its_mode() -> None:
-    class Bright(torch.nn.Module):
-        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            assert not self.training
-            level = inputs.mean((1, 2, 3)) * 255
-            return -(level[:, None] - (19.0 * torch.arange(10) + 29.5)).abs()
-
-    data, plain = images(300), dataclasses.replace(workbench(Path()).preprocess, mean=(0.0,), std=(1.0,))
-    wrong = dataclasses.replace(data, labels=np.where(np.arange(300) < 30, (data.labels + 1) % 10, data.labels))
-    network = Bright().train()
-    assert search.accuracy(network, data, plain) == 1.0
-    assert search.accuracy(network, wrong, plain) == 0.9
-    assert network.training
-
-
 # The technique
 
 SETTINGS = TrainSettings(epochs=2, lr=0.05, batch=20)
@@ -340,8 +301,9 @@ def applied(folder: Path, made: Search, start: Candidate | None = None, **change
     return made.apply(start or candidate(), bench_of(folder, **changes))
 
 
-def divided() -> tuple[Images, Images]:
-    return search.divide(images(100, seed=1), 0.2, bench_of(Path()).seed)
+def feed_of(bench: Workbench) -> Feed:
+    settings = dataclasses.replace(SETTINGS, held_out=0.2)
+    return Feed(bench.train_images(), settings, bench.preprocess, seed=bench.train_seed)
 
 
 @pytest.fixture(scope="module")
@@ -354,33 +316,32 @@ def test_the_network_is_the_one_that_the_best_settings_train_on_all_images(strai
     settings = dataclasses.replace(SETTINGS, **json.loads(best.settings))
     bench, start = bench_of(tmp_path), candidate()
     assert start.module is not None
-    alone = anew(start.module, start, bench.train_seed)
-    train(alone, images(100, seed=1), settings, preprocess=bench.preprocess, seed=bench.train_seed)
+    alone, _ = initial(start.module, start, bench.train_seed)
+    train(alone, bench.train_images(), settings, preprocess=bench.preprocess, seed=bench.train_seed)
     assert straight.candidate.module is not None
     assert fingerprint(straight.candidate.module) == fingerprint(alone)
 
 
 def test_a_trial_is_worth_what_its_settings_reach_on_the_held_out_images(straight: Applied, tmp_path: Path) -> None:
     bench, start, trial = bench_of(tmp_path), candidate(), straight.trials[-1]
-    rest, held = divided()
     assert start.module is not None
-    alone = anew(start.module, start, bench.train_seed)
-    settings = dataclasses.replace(SETTINGS, **json.loads(trial.settings))
-    train(alone, rest, settings, preprocess=bench.preprocess, seed=bench.train_seed)
-    assert trial.value == search.accuracy(alone, held, bench.preprocess)
+    alone, _ = initial(start.module, start, bench.train_seed)
+    settings = dataclasses.replace(SETTINGS, held_out=0.2, **json.loads(trial.settings))
+    result = train(alone, bench.train_images(), settings, preprocess=bench.preprocess, seed=bench.train_seed)
+    assert trial.value == result.curve[-1].held_out_top1
 
 
-def test_the_curve_and_the_notes_say_what_each_trial_cost_and_brought(straight: Applied) -> None:
-    trials, (rest, held) = straight.trials, divided()
-    epoch = len(rest) // 20 * 20  # images that fill a batch
+def test_the_curve_and_the_notes_say_what_each_trial_cost_and_brought(straight: Applied, tmp_path: Path) -> None:
+    trials, feed = straight.trials, feed_of(bench_of(tmp_path))
+    epoch, held = feed.steps * feed.batch, len(feed.held_out)
     assert [trial.number for trial in trials] == [1, 2, 3, 4]
     assert [trial.images_seen for trial in trials] == [2 * epoch * number for number in (1, 2, 3, 4)]
     assert straight.images_seen == 4 * 2 * epoch + 2 * 100
     assert [trial.best for trial in trials] == list(itertools.accumulate((trial.value for trial in trials), max))
     assert all(one.seconds < other.seconds for one, other in itertools.pairwise(trials))
-    budget = f"the budget was {8 * len(rest)}, 4 whole trials"
+    budget = f"the budget was {8 * (100 - held)}, 4 whole trials"
     assert straight.notes[0] == f"4 trials by random, saw {8 * epoch} images; {budget}"
-    assert f"of {len(held)} held-out training images right" in straight.notes[1]
+    assert f"of {held} held-out training images right" in straight.notes[1]
 
 
 def test_a_search_that_is_interrupted_at_any_training_goes_on_to_the_same_bits(
@@ -420,7 +381,9 @@ def test_settings_that_diverge_are_worth_nothing_and_the_search_goes_on(tmp_path
     assert worths["whole"] > 0.0
     assert "1 of them diverged" in done.notes[0]
     assert "lr = 0.02" in done.notes[1]
-    assert done.images_seen < 2 * 4 * len(divided()[0]) + 4 * 100
+    feed = feed_of(bench_of(tmp_path))
+    diverged = next(trial for trial in done.trials if trial.ending == "diverged")
+    assert done.images_seen == (4 + _epochs(diverged, done, feed)) * feed.steps * feed.batch + 4 * 100
 
 
 def test_a_pruned_trial_s_images_count(tmp_path: Path) -> None:
@@ -429,11 +392,64 @@ def test_a_pruned_trial_s_images_count(tmp_path: Path) -> None:
     made = Search(sampler="grid", trials=4, ranges=ranges, pruner="halving")
     done = applied(tmp_path, made, train_settings=settings)
     assert [trial.ending for trial in done.trials].count("pruned") >= 1
-    until = [0, *(trial.images_seen for trial in done.trials)]
-    epoch = len(divided()[0]) // 20 * 20
-    for trial, before, after in zip(done.trials, until, until[1:], strict=False):
-        assert (after - before) // epoch in ((1, 3) if trial.ending == "pruned" else (4,))
-    assert done.images_seen == until[-1] + 4 * 100
+    feed = feed_of(bench_of(tmp_path))
+    for trial in done.trials:
+        assert _epochs(trial, done, feed) in ((1, 3) if trial.ending == "pruned" else (4,))
+    assert done.images_seen == done.trials[-1].images_seen + 4 * 100
+
+
+def _epochs(trial: SearchTrial, done: Applied, feed: Feed) -> float:
+    """That one trial took."""
+    before = done.trials[trial.number - 2].images_seen if trial.number > 1 else 0
+    return (trial.images_seen - before) / (feed.steps * feed.batch)
+
+
+def test_where_nothing_can_be_held_out_the_search_is_refused(tmp_path: Path) -> None:
+    each = dataclasses.replace(images(10), labels=np.arange(10))
+    with pytest.raises(NotApplicableError, match="no class has two training images"):
+        applied(tmp_path, Search(sampler="random", trials=1, ranges=RANGES), train_images=lambda: each)
+
+
+@pytest.mark.parametrize("budget", [{"seconds": 5.0}, {"joules": 5.0}])
+def test_a_budget_that_is_not_of_images_is_refused(budget: dict[str, float], tmp_path: Path) -> None:
+    made = Search(sampler="random", trials=1, ranges=RANGES)
+    with pytest.raises(NotApplicableError, match="gives every search equal images"):
+        applied(tmp_path, made, train_settings=dataclasses.replace(SETTINGS, **budget))
+
+
+def test_settings_that_do_not_go_together_are_refused_with_the_reason(tmp_path: Path) -> None:
+    made = Search(sampler="grid", trials=2, ranges={"alternate_flip": {"choices": [True, False]}})
+    with pytest.raises(NotApplicableError, match=r"tune\.search: alternate_flip needs 'flip'"):
+        applied(tmp_path, made)
+
+
+def test_early_stopping_is_the_task_s_and_not_a_trial_s(tmp_path: Path) -> None:
+    """Trials get equal images; what is trained in the end is trained as the task trains."""
+    settings = dataclasses.replace(SETTINGS, epochs=6, held_out=0.1, patience=1, lr=1e-6)
+    ranges = {"momentum": {"choices": [0.0, 0.1]}}
+    done = applied(tmp_path, Search(sampler="grid", trials=2, ranges=ranges), train_settings=settings)
+    feed = feed_of(bench_of(tmp_path))
+    assert [_epochs(trial, done, feed) for trial in done.trials] == [6, 6]
+    assert done.training is not None
+    assert done.training.stopped_at is not None
+
+
+def test_a_trial_that_is_interrupted_goes_on_where_its_checkpoint_is(straight: Applied, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def interrupting(done: float, text: str) -> None:
+        told.append(text)
+        if len(told) == 6:  # of eight steps of the first trial
+            raise KilledError
+
+    made = Search(sampler="random", trials=4, ranges=RANGES)
+    with pytest.raises(KilledError):
+        applied(tmp_path, made, progress=interrupting)
+    again: list[str] = []
+    done = applied(tmp_path, made, progress=lambda share, text: again.append(text))
+    assert sum(text.startswith("trial 1,") for text in again) == 3  # the sixth step was not kept yet
+    assert [trial.value for trial in done.trials] == [trial.value for trial in straight.trials]
+    assert not (tmp_path / "trial.pt").exists()
 
 
 def test_a_model_that_the_task_did_not_train_is_refused(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from paretoboard.records import (
     RunRecord,
     SearchTrial,
     Status,
+    Training,
 )
 from paretoboard_runners.comparing import TimedComparison, join_calls
 
@@ -40,13 +41,15 @@ class Draft:
     timed: list[TimedComparison] = field(default_factory=list)
     predictions: Predictions | None = None
     diagnosis: Diagnosis | None = None
+    trainings: tuple[Training, ...] = ()
     trials: tuple[SearchTrial, ...] = ()
     notes: list[str] = field(default_factory=list)
 
     def forget(self) -> None:
         """Start over."""
         self.artifact = self.predictions = self.diagnosis = None
-        self.metrics, self.timed, self.notes, self.trials = [], [], [], ()
+        self.metrics, self.timed, self.notes = [], [], []
+        self.trainings, self.trials = (), ()
 
     def add(self, name: str, value: float, *, n: int, scope: str = "") -> None:
         """A metric with no interval of its own."""
@@ -83,6 +86,7 @@ class Draft:
             calls=join_calls([timed.calls for timed in self.timed]) if self.timed else None,
             predictions=self.predictions,
             diagnosis=self.diagnosis,
+            trainings=self.trainings,
             trials=self.trials,
             notes=tuple(self.notes),
             log_tail=log_tail[-_LOG_TAIL:],

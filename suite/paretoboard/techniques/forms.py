@@ -35,16 +35,3 @@ def own_float32_module(candidate: Candidate, technique: str) -> nn.Module:
             f"{technique} needs float32 weights, these are {candidate.execution.dtype}: move it up"
         )
     return copy.deepcopy(module)
-
-
-def anew(module: nn.Module, candidate: Candidate, seed: int) -> nn.Module:
-    """A network of `module`'s structure with the initial weights that `seed` gives."""
-    import torch
-
-    from paretoboard.models import build
-    from paretoboard.models.structure import describe, rebuild
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        base = build(candidate.architecture, candidate.classes)
-        return rebuild(base, describe(module, base))

@@ -17,8 +17,9 @@ from paretoboard.plan import plain
 from paretoboard.records import SearchTrial
 from paretoboard.taskfile.model import TrainTable
 from paretoboard.techniques import Applied, Technique
-from paretoboard.techniques.forms import anew, own_float32_module
-from paretoboard.techniques.train import trained
+from paretoboard.techniques.forms import own_float32_module
+from paretoboard.techniques.train.anew import initial
+from paretoboard.techniques.train.finetune import trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,10 +80,11 @@ else:
 class Search(Technique):
     """Search the settings that the task's own model is trained with, and train it anew with the best.
 
-    A part of the training images is held out. Each trial trains the network on the others, from the initial weights and
-    in the order of the task's own training, with the task's own settings but for those that `ranges` names, and is
-    judged by the share of the held-out images that is right in the end; one that diverges is worth nothing. The best
-    settings then train the network on all training images. The task's test images are never looked at.
+    A part of the training images is held out. Each trial trains the network on the others, from the initial weights of
+    the task's own training and for as many epochs, with the task's own settings but for those that `ranges` names, and
+    is judged by the share of the held-out images that is right in the end; one that diverges is worth nothing. The best
+    settings then train the network as the task does: on all training images, or on all but those that it holds out
+    itself. The task's test images are never looked at.
 
     All samplers get the same budget: `trials` trainings of the task's epochs on the images that are not held out.
     What pruned trials leave of it pays for further ones, as long as there is enough for a whole training. Searches
@@ -131,20 +133,28 @@ class Search(Technique):
 
         Raises:
             NotApplicableError: without Optuna, for an ONNX graph, for weights of fewer than 32 bits, for a model that
-                the task did not train, and where no class has two training images.
+                the task did not train, or on a budget of seconds or energy, for settings that don't go together, and
+                where nothing can be held out.
             DivergedError: where the best settings diverge on all training images.
         """
+        try:
+            return self._apply(candidate, bench)
+        except InputError as error:
+            raise NotApplicableError(f"tune.search: {error}") from error
+
+    def _apply(self, candidate: Candidate, bench: Workbench) -> Applied:
         from paretoboard.training import search, train
 
         told = _Told(bench.progress)
-        attempt = self._attempt(candidate, bench, told)
+        attempt, anew = self._attempt(candidate, bench, told)
         trials = self._trials(attempt, bench, told)
         best = search.best(trials)
-        student = attempt.fresh()
+        student, base = attempt.fresh(), bench.train_settings
+        assert base is not None
         result = train(
             student,
-            bench.train_images(),
-            dataclasses.replace(attempt.settings, **best.settings),
+            attempt.images,
+            dataclasses.replace(base, **best.settings),
             preprocess=bench.preprocess,
             seed=bench.train_seed,
             checkpoint=bench.scratch / "search.pt",
@@ -154,34 +164,41 @@ class Search(Technique):
         applied = trained(candidate, student, result)
         return dataclasses.replace(
             applied,
+            anew=anew,
             images_seen=applied.images_seen + sum(trial.outcome.images_seen for trial in trials),
             notes=(*self._notes(trials, best, attempt), *applied.notes),
             trials=tuple(_curve(trials)),
         )
 
-    def _attempt(self, candidate: Candidate, bench: Workbench, told: _Told) -> HeldOutTraining:
-        """What trains and judges, once it is clear that it can."""
+    def _attempt(self, candidate: Candidate, bench: Workbench, told: _Told) -> tuple[HeldOutTraining, bool]:
+        """What trains and judges, once it is clear that it can; and whether nothing built before goes into it."""
         from paretoboard.training import search
 
         module = own_float32_module(candidate, "tune.search")
         search.optuna()
-        if bench.train_settings is None:
+        base = bench.train_settings
+        if base is None:
             raise NotApplicableError(
                 "tune.search varies the settings that the task trained its own model with, and that one was read from "
                 "a file: name 'train' instead of 'weights' under [model]"
             )
-        images = bench.train_images()
-        rest, held_out = search.divide(images, self.held_out, bench.seed)
-        told.expect(of_search=self.trials * len(rest), of_last=len(images))
-        return search.HeldOutTraining(
-            fresh=lambda: anew(module, candidate, bench.train_seed).requires_grad_(True),
-            images=rest,
-            held_out=held_out,
-            settings=bench.train_settings,
+        if base.fair != "images":
+            raise NotApplicableError(
+                f"tune.search gives every search equal images, and the task's budget is one of {base.fair}: leave "
+                "'seconds' and 'joules' out"
+            )
+        attempt = search.HeldOutTraining(
+            fresh=lambda: initial(module, candidate, bench.train_seed)[0].requires_grad_(True),
+            images=bench.train_images(),
+            settings=dataclasses.replace(base, held_out=self.held_out, patience=None, target=None),
             preprocess=bench.preprocess,
             seed=bench.train_seed,
+            checkpoint=bench.scratch / "trial.pt",
+            checkpoint_every_s=bench.checkpoint_every_s,
             progress=told.trial,
         )
+        told.expect(of_search=self.trials * attempt.trained_on, of_last=len(attempt.images))
+        return attempt, initial(module, candidate, bench.train_seed)[1]
 
     def _trials(self, attempt: HeldOutTraining, bench: Workbench, told: _Told) -> tuple[Trial, ...]:
         from paretoboard.training import search
@@ -204,7 +221,8 @@ class Search(Technique):
 
     def _notes(self, trials: Sequence[Trial], best: Trial, attempt: HeldOutTraining) -> Iterator[str]:
         seen = sum(trial.outcome.images_seen for trial in trials)
-        budget = self.trials * attempt.settings.epochs * len(attempt.images)
+        budget = self.trials * attempt.settings.epochs * attempt.trained_on
+        held_out = len(attempt.images) - attempt.trained_on
         endings = [trial.outcome.ending for trial in trials]
         ended = [f", {endings.count(each)} of them {each}" for each in ("pruned", "diverged") if each in endings]
         yield (
@@ -213,7 +231,7 @@ class Search(Technique):
         )
         chosen = ", ".join(f"{name} = {_shown(value)}" for name, value in best.settings.items())
         yield (
-            f"best of them trial {best.number + 1}: {chosen}; {best.outcome.value:.2%} of {len(attempt.held_out)} "
+            f"best of them trial {best.number + 1}: {chosen}; {best.outcome.value:.2%} of {held_out} "
             "held-out training images right, more than of others, since these chose it"
         )
 

@@ -1,6 +1,5 @@
 """Searching for the settings to train with: Optuna proposes and prunes, images that are held out judge."""
 
-from paretoboard.training.search.held_out import accuracy, divide
 from paretoboard.training.search.library import optuna
 from paretoboard.training.search.spaces import Space
 from paretoboard.training.search.training import HeldOutTraining
@@ -27,9 +26,7 @@ __all__ = [
     "Sampler",
     "Space",
     "Trial",
-    "accuracy",
     "best",
-    "divide",
     "optuna",
     "propose",
     "search",
