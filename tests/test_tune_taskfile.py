@@ -110,7 +110,7 @@ MISTAKES = [
     ),
     ('ranges.optimizer = { choices = ["sgd", "adamm"] }', "choices[1]: found 'adamm' (a string); 'sgd' or 'adamw'"),
     ("ranges.optimizer = { low = 1, high = 2 }", "ranges.optimizer.low: no such key."),
-    ('ranges.augment = { choices = [[], ["flop"]] }', "choices[1][0]: found 'flop' (a string)"),
+    ('ranges.augment = { choices = [[], ["flop"]] }', "choices[1][0]: unknown augmentation 'flop'"),
     ("ranges.epochs = { low = 1, high = 4 }", "ranges.epochs: no such key."),
 ]
 
