@@ -58,16 +58,17 @@ def _one_way(given: dict[str, Any]) -> dict[str, Any]:
 
 def _range_of(name: str) -> Any:
     """The type of the table that says what a setting may be: what [model] says of its type and bounds holds here."""
+    # Types that are made while the program runs are none for a type checker.
+    annotated: Any = Annotated
+    several: Any = list
+    table: Any = TypedDict
     field = TrainTable.model_fields[name]
-    kind: Any = field.annotation
-    if field.metadata:
-        kind = Annotated[(kind, *field.metadata)]  # type: ignore[assignment]
-    keys: dict[str, Any] = {"choices": Annotated[list[kind], MinLen(2)]}
+    kind: Any = annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    keys = {"choices": annotated[several[kind], MinLen(2)]}
     if field.annotation in (int, float):
-        keys |= {"low": kind, "high": kind, "log": bool, "points": Annotated[int, Ge(2)]}
+        keys |= {"low": kind, "high": kind, "log": bool, "points": annotated[int, Ge(2)]}
     title = "".join(part.capitalize() for part in name.split("_"))
-    table = TypedDict(f"{title}Range", keys, total=False)  # type: ignore[operator]
-    return Annotated[table, AfterValidator(_one_way)]
+    return annotated[table(f"{title}Range", keys, total=False), AfterValidator(_one_way)]
 
 
 if TYPE_CHECKING:
