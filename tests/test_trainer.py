@@ -163,7 +163,7 @@ def test_a_planted_curve_stops_after_its_patience_and_keeps_its_best_weights() -
     assert len(curve) == 4  # an equal value is not better
     assert best.epoch == 2
     best.settle(network)
-    assert float(network.weight) == 2.0
+    assert network.weight.item() == 2.0
 
 
 def test_a_training_that_gets_no_better_stops_early_and_keeps_what_was_best() -> None:
@@ -370,6 +370,7 @@ def test_alternate_flips_mirror_each_image_in_every_second_epoch() -> None:
     ("changes", "message"),
     [
         ({"alternate_flip": True}, "needs 'flip'"),
+        ({"alternate_flip": True, "augment": ("flip", "rotate")}, "finitely many variants"),
         ({"curriculum": "easy-first"}, "how hard each image is"),
         ({"curriculum": "random", "seconds": 9.0}, "counted in steps"),
     ],

@@ -66,7 +66,7 @@ class Airbench(nn.Module):
             return
         # In float64 and in parts: sums over millions of patches, and 12 numbers of each would be half a gigabyte.
         covariance = torch.zeros((_WHITENED // 2, _WHITENED // 2), dtype=torch.float64)
-        for part in images.split(_AT_ONCE):
+        for part in images.split(_AT_ONCE):  # type: ignore[no-untyped-call]
             patches = part.unfold(2, _PATCH, 1).unfold(3, _PATCH, 1).permute(0, 2, 3, 1, 4, 5)
             flat = patches.reshape(-1, _WHITENED // 2).double()
             covariance += flat.T @ flat / len(flat) * (len(part) / len(images))

@@ -207,7 +207,7 @@ def _run(
     found_done, began_s = training.done, training.seconds
     saved_s = began_s
     _train_mode(training.module)
-    while not training.over:
+    while not training.over():
         epoch, step = divmod(training.done, training.feed.steps)
         for batch in training.feed.epoch(training.seed, epoch, after=step):
             points = len(training.curve)
@@ -218,7 +218,7 @@ def _run(
             if checkpoint and training.seconds - saved_s >= every_s:
                 training.save(checkpoint, identity)
                 saved_s = training.budget.seconds()
-            if training.over:
+            if training.over():
                 break
     if checkpoint:
         training.save(checkpoint, identity)
@@ -259,7 +259,6 @@ class _Training:
         """How much of the training is done, 0 to 1."""
         return max(self.done / self.steps, self.used)
 
-    @property
     def over(self) -> bool:
         """Whether no step is left."""
         return self.done >= self.steps or self.used >= 1.0 or self.best.over
@@ -279,7 +278,7 @@ class _Training:
         self._total += loss
         self.seconds = self.budget.seconds()
         self.used = self.budget.share(self.seconds)
-        if self.done % self.feed.steps == 0 or self.over:
+        if self.done % self.feed.steps == 0 or self.over():
             self._end_epoch()
 
     def describe(self, found_done: int, began_s: float) -> str:

@@ -188,7 +188,8 @@ def split(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """
     held = torch.zeros(len(labels), dtype=torch.bool)
     generator = torch.Generator().manual_seed(int(digest({"purpose": "held out", "seed": seed})[:15], 16))
-    for label in labels.unique() if share else ():
+    classes = labels.unique() if share else ()  # type: ignore[no-untyped-call]
+    for label in classes:
         members = (labels == label).nonzero().flatten()
         count = min(max(1, round(share * len(members))), len(members) - 1)
         held[members[torch.randperm(len(members), generator=generator)[:count]]] = True

@@ -28,7 +28,7 @@ def score(module: nn.Module, feed: Feed, settings: TrainSettings) -> tuple[float
     module.eval()
     right, loss = 0, 0.0
     with torch.no_grad():
-        for places in feed.held_out.split(_AT_ONCE):
+        for places in feed.held_out.split(_AT_ONCE):  # type: ignore[no-untyped-call]
             batch = feed.as_stored(places)
             with autocast(settings.precision):
                 logits = module(batch.images).float()

@@ -127,7 +127,7 @@ class TrainedAnew(Technique):
         from paretoboard.training import train
 
         settings = self.settings(bench.train_settings, technique)
-        images = bench.train_images()
+        images, difficulty = bench.train_images(), self._image_losses(candidate, bench)
         try:
             result = train(
                 network,
@@ -137,7 +137,7 @@ class TrainedAnew(Technique):
                 seed=bench.train_seed,
                 checkpoint=bench.scratch / f"{technique.rpartition('.')[2]}.pt",
                 checkpoint_every_s=bench.checkpoint_every_s,
-                difficulty=self._image_losses(candidate, bench),
+                difficulty=difficulty,
                 progress=bench.progress,
                 joules=bench.joules,
             )

@@ -89,7 +89,7 @@ class Transfer(TrainedAnew):
 
     def _freeze(self, network: nn.Module, head: str) -> int:
         """Mark what is not to be trained; how many weights that are."""
-        trained = ("",)
+        trained: tuple[str, ...] = ("",)
         if self.trainable != "all":
             trained = (f"{head}.", *(f"{stage}." for stage in self._stages(network)))
         frozen = [parameter for name, parameter in network.named_parameters() if not name.startswith(trained)]
@@ -115,7 +115,7 @@ def _head(network: nn.Module) -> str:
     """The path of the last linear layer."""
     from torch import nn
 
-    found = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
+    found: list[str] = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
     if not found:
         raise NotApplicableError("train.transfer: the network has no linear layer to be its head")
     return found[-1]
