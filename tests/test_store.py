@@ -40,6 +40,7 @@ from paretoboard.records import (
     Predictions,
     Provenance,
     RunRecord,
+    SearchTrial,
     TrainedEpoch,
     Training,
     WindowState,
@@ -80,6 +81,12 @@ def a_record(**changes: Any) -> RunRecord:
         ),
     }
     return RunRecord(**(fields | changes))
+
+
+def a_trial() -> SearchTrial:
+    return SearchTrial(
+        number=1, settings='{"lr":0.1}', value=0.5, ending="pruned", images_seen=96, seconds=1.5, best=None
+    )
 
 
 def some_calls(calls: int, seed: int = 0) -> Calls:
@@ -300,6 +307,18 @@ any_record = st.builds(
     predictions=st.none() | predictions_of(),
     diagnosis=st.none() | any_diagnosis,
     trainings=several(any_training),
+    trials=several(
+        st.builds(
+            SearchTrial,
+            number=small,
+            settings=text,
+            value=number,
+            ending=st.sampled_from(["whole", "pruned", "diverged"]),
+            images_seen=st.integers(0, 2**62),
+            seconds=number,
+            best=maybe,
+        )
+    ),
     notes=several(text),
     log_tail=text,
 )
@@ -697,9 +716,22 @@ def test_an_older_table_passes_through_every_migration_on_its_way() -> None:
     assert sorted(schema.MIGRATIONS) == list(range(1, schema.VERSION))
 
 
+def as_version_4(table: pa.Table) -> pa.Table:
+    """A record's table as version 4 wrote it: nothing was searched."""
+    return table.drop_columns(["trials"])
+
+
+def test_a_record_of_version_4_is_read_without_trials(tmp_path: Path) -> None:
+    record = a_record(trials=(a_trial(),))
+    path = store.append(tmp_path, record)
+    assert_same(store.read_one(path), record)
+    rewritten(path, as_version_4(pq.read_table(path)), **{schema.VERSION_KEY.decode(): "4"})
+    assert_same(store.read_one(path), dataclasses.replace(record, trials=()))
+
+
 def as_version_3(table: pa.Table) -> pa.Table:
     """A record's table as version 3 wrote it: nobody said how the model was trained."""
-    return table.drop_columns(["trainings"])
+    return as_version_4(table).drop_columns(["trainings"])
 
 
 def test_a_record_of_version_3_is_read_without_trainings(tmp_path: Path) -> None:

@@ -245,6 +245,7 @@ def _cost(step: _Step, applied: Applied, before: jobs.BuildCost | None, took: _T
         notes=(*(before.notes if before else ()), *applied.notes),
         energy_j=_sum(before.energy_j if before else 0.0, took.energy_j),
         trainings=(*(before.trainings if before else ()), *_training(step, applied, took)),
+        trials=applied.trials or (before.trials if before else ()),
     )
 
 

@@ -18,6 +18,7 @@ from paretoboard.records import (
     Predictions,
     Provenance,
     RunRecord,
+    SearchTrial,
     Status,
     Training,
 )
@@ -41,12 +42,14 @@ class Draft:
     predictions: Predictions | None = None
     diagnosis: Diagnosis | None = None
     trainings: tuple[Training, ...] = ()
+    trials: tuple[SearchTrial, ...] = ()
     notes: list[str] = field(default_factory=list)
 
     def forget(self) -> None:
         """Start over."""
         self.artifact = self.predictions = self.diagnosis = None
-        self.metrics, self.timed, self.notes, self.trainings = [], [], [], ()
+        self.metrics, self.timed, self.notes = [], [], []
+        self.trainings, self.trials = (), ()
 
     def add(self, name: str, value: float, *, n: int, scope: str = "") -> None:
         """A metric with no interval of its own."""
@@ -84,6 +87,7 @@ class Draft:
             predictions=self.predictions,
             diagnosis=self.diagnosis,
             trainings=self.trainings,
+            trials=self.trials,
             notes=tuple(self.notes),
             log_tail=log_tail[-_LOG_TAIL:],
         )

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import TypeAdapter
 
 from paretoboard.plan import RunSpec, plain
-from paretoboard.records import MetricValue, Training
+from paretoboard.records import MetricValue, SearchTrial, Training
 from paretoboard.spec import DatasetUse, Preprocess
 from paretoboard_runners.machine_state import Snapshot
 from paretoboard_runners.timing import KeptOutput, LaunchPlan
@@ -52,6 +52,7 @@ class BuildCost:
     notes: tuple[str, ...]
     energy_j: float | None = None  # of all steps up to it; None where no counter can be read
     trainings: tuple[Training, ...] = ()  # that went into the artifact
+    trials: tuple[SearchTrial, ...] = ()  # of the last step up to it that searched for settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

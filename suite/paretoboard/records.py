@@ -174,6 +174,19 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchTrial:
+    """One trial of a search for settings, and how far the search had come after it."""
+
+    number: int  # from 1
+    settings: str  # that it trained with, as canonical JSON
+    value: float  # share of held-out images that was right when it ended
+    ending: Literal["whole", "pruned", "diverged"]
+    images_seen: int  # by all trials so far, repeats counted
+    seconds: float  # that all trials so far took
+    best: float | None  # value of those so far that were not pruned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Where and with what a record was made."""
 
@@ -245,6 +258,7 @@ class RunRecord:
     predictions: Predictions | None = None
     diagnosis: Diagnosis | None = None
     trainings: tuple[Training, ...] = ()  # that the artifact went through, in order
+    trials: tuple[SearchTrial, ...] = ()  # of a search in building: the curve of the best value against cost
     notes: tuple[str, ...] = ()  # in plain words, for the page
     log_tail: str = ""
 

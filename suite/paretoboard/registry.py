@@ -197,6 +197,10 @@ TECHNIQUES: Final = Registry(
             "paretoboard.techniques.train:Transfer",
             "train the task's network from weights that were learned elsewhere",
         ),
+        "tune.search": (
+            "paretoboard.techniques.tune:Search",
+            "search the settings to train with: grid, random, TPE or Gaussian process, with pruning of trials",
+        ),
     },
 )
 

@@ -9,5 +9,6 @@ from __future__ import annotations
 from paretoboard_reports.svg.canvas import Size
 from paretoboard_reports.svg.plot import SHAPES, marker, pareto_plot
 from paretoboard_reports.svg.roofline import roofline_plot
+from paretoboard_reports.svg.search import search_plot
 
-__all__ = ["SHAPES", "Size", "marker", "pareto_plot", "roofline_plot"]
+__all__ = ["SHAPES", "Size", "marker", "pareto_plot", "roofline_plot", "search_plot"]

@@ -48,7 +48,7 @@ def cost_axis(figure: Figure, frame: Frame) -> Axis:
         return frame.right - share * span if figure.x_higher_is_better else frame.left + share * span
 
     ends = (math.exp(low), math.exp(high)) if logarithmic else (low, high)
-    ticks = log_ticks(*ends, frame.wanted_ticks) if logarithmic else _ticks(*ends, frame.wanted_ticks)
+    ticks = log_ticks(*ends, frame.wanted_ticks) if logarithmic else linear_ticks(*ends, frame.wanted_ticks)
     return Axis(place=place, ticks=tuple(ticks), low=ends[0], high=ends[1])
 
 
@@ -58,7 +58,7 @@ def quality_axis(figure: Figure, frame: Frame) -> Axis:
     span = frame.bottom - frame.top
     return Axis(
         place=lambda value: frame.bottom - (value - low) / (high - low) * span,
-        ticks=tuple(_ticks(low, high, frame.wanted_ticks)),
+        ticks=tuple(linear_ticks(low, high, frame.wanted_ticks)),
         low=low,
         high=high,
     )
@@ -114,10 +114,10 @@ def log_ticks(low: float, high: float, wanted: int) -> list[float]:
         inside = [value for value in found if low <= value <= high]
         if len(inside) <= wanted:
             best = inside
-    return best if len(best) >= 3 else _ticks(low, high, wanted)
+    return best if len(best) >= 3 else linear_ticks(low, high, wanted)
 
 
-def _ticks(low: float, high: float, wanted: int) -> list[float]:
+def linear_ticks(low: float, high: float, wanted: int) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten between `low` and `high`, at most `wanted`."""
     size = 10.0 ** math.floor(math.log10((high - low) / wanted))
     step = next(size * factor for factor in (1, 2, 5, 10, 20) if (high - low) / (size * factor) <= wanted)

@@ -15,6 +15,7 @@ from paretoboard_reports.view.model import (
     Point,
     Roof,
     Row,
+    SearchCurves,
 )
 from paretoboard_reports.view.numbers import Quantity, signed
 
@@ -32,6 +33,7 @@ __all__ = [
     "Quantity",
     "Roof",
     "Row",
+    "SearchCurves",
     "page",
     "signed",
 ]

@@ -11,6 +11,7 @@ from paretoboard_reports.view.effects import speed_effects
 from paretoboard_reports.view.explanation import explanation
 from paretoboard_reports.view.model import ClassLine, Confusion, Details, Line, Step
 from paretoboard_reports.view.numbers import Scale, quantity, significant
+from paretoboard_reports.view.searches import search_curves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,6 +53,7 @@ def details(cell: Cell, quality_metric: str, quality_effect: Effect | None) -> D
         classes=_classes(record),
         confusion=_confusion(record),
         explanation=explanation(record.diagnosis),
+        search=search_curves(cell.records),
         diagnosis=record.diagnosis,
         controls=record.controls,
         machine=_machine(record),
@@ -79,6 +81,8 @@ def step(stored: Any) -> Step:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_plain(inner)}" for key, inner in value.items()) + "}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

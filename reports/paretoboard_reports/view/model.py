@@ -131,6 +131,25 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPoint:
+    """One trial of a search for settings."""
+
+    images_seen: int  # by this trial and all before it
+    value: float  # share of held-out images that was right when it ended
+    best: float | None  # of this trial and all before it that were not pruned
+    whole: bool  # not pruned
+    text: str  # what it says when pointed at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchCurves:
+    """Searches for settings of one recipe: the best value so far against cost."""
+
+    title: str
+    lines: tuple[tuple[SearchPoint, ...], ...]  # one for each seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
     """What a row folds out to; of several seeds, the latest run."""
 
@@ -140,6 +159,7 @@ class Details:
     classes: tuple[ClassLine, ...]
     confusion: Confusion | None
     explanation: Explanation | None
+    search: SearchCurves | None  # of all seeds; None where nothing was searched
     diagnosis: Diagnosis | None  # what it rests on, for programs
     controls: tuple[ControlState, ...]
     machine: tuple[tuple[str, str], ...]

@@ -131,7 +131,7 @@ def family_of(record: RunRecord) -> Family:
     kinds = {str(step["name"]).partition(".")[0] for step in record.steps} - {"run"}
     if not kinds:
         return "runtime"
-    if kinds <= {"prune", "train"}:
+    if kinds <= {"prune", "train", "tune"}:
         return "prune" if "prune" in kinds else "train"
     return "quantize" if kinds == {"quantize"} else "combined"
 

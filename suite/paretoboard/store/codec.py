@@ -25,6 +25,7 @@ from paretoboard.records import (
     Predictions,
     Provenance,
     RunRecord,
+    SearchTrial,
     TrainedEpoch,
     Training,
     WindowState,
@@ -40,6 +41,7 @@ _ROWS: Final[Mapping[str, type[Any]]] = {
     "comparisons": Comparison,
     "controls": ControlState,
     "windows": WindowState,
+    "trials": SearchTrial,
 }
 _PROVENANCE: Final = tuple(field.name for field in dataclasses.fields(Provenance))
 _OTHERS: Final = ("started_at", "artifact", "calls", "predictions", "diagnosis", "trainings", "notes")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # Raise when a column is added, dropped or changes meaning, and give MIGRATIONS the step to the new version.
-VERSION: Final = 4
+VERSION: Final = 5
 VERSION_KEY: Final = b"paretoboard.schema"
 
 CALLS: Final = pa.struct(
@@ -144,6 +144,18 @@ _TRAINING: Final = pa.struct(
     ]
 )
 TRAININGS: Final = pa.list_(_TRAINING)
+_TRIAL: Final = pa.struct(
+    [
+        ("number", pa.int32()),
+        ("settings", pa.string()),
+        ("value", pa.float64()),
+        ("ending", pa.string()),
+        ("images_seen", pa.int64()),
+        ("seconds", pa.float64()),
+        ("best", pa.float64()),
+    ]
+)
+TRIALS: Final = pa.list_(_TRIAL)
 _JSON: Final = pa.string()  # canonical JSON: open-ended content that no query should have to rely on
 
 SCHEMA: Final = pa.schema(
@@ -179,6 +191,7 @@ SCHEMA: Final = pa.schema(
         ("predictions", PREDICTIONS),
         ("diagnosis", DIAGNOSIS),
         ("trainings", TRAININGS),
+        ("trials", TRIALS),
         ("notes", pa.list_(pa.string())),
         ("log_tail", pa.string()),
     ],
@@ -210,11 +223,18 @@ def _with_trainings(table: pa.Table) -> pa.Table:
     return table.add_column(SCHEMA.get_field_index("trainings"), "trainings", nothing)
 
 
+def _with_trials(table: pa.Table) -> pa.Table:
+    """4 -> 5: the trials of a search for settings; until then nothing was searched."""
+    nothing = pa.array([[] for _ in range(table.num_rows)], type=TRIALS)
+    return table.add_column(SCHEMA.get_field_index("trials"), "trials", nothing)
+
+
 # Version of a file -> what turns its whole table into one of the next version.
 MIGRATIONS: Final[Mapping[int, Callable[[pa.Table], pa.Table]]] = {
     1: _with_reference,
     2: _with_diagnosis,
     3: _with_trainings,
+    4: _with_trials,
 }
 
 

@@ -15,7 +15,7 @@ from paretoboard.errors import InputError, UnknownNameError
 from paretoboard.spec import BASELINE, Recipe, TechniqueUse
 from paretoboard.taskfile.model import RECIPE_PATTERN
 from paretoboard.taskfile.order import is_runtime, wrong_order
-from paretoboard.tomlfile.checking import Table, explain, value_at
+from paretoboard.tomlfile.checking import Table, explain, keys_at, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,6 +98,8 @@ def describe_parameters(technique: Any) -> list[str]:
 def _describe(field: Mapping[str, Any]) -> str:
     if "anyOf" in field:
         text = "|".join(_describe(choice) for choice in field["anyOf"])
+    elif "$ref" in field:
+        text = "table"
     elif "enum" in field:
         text = "|".join(map(str, field["enum"]))
     else:
@@ -159,11 +161,11 @@ class _StepReader:
         # JSON is the form in which a strict check takes arrays for tuples; dates, which it has not, become tables,
         # which no parameter takes.
         text = json.dumps(given, default=lambda date: {"date": str(date)})
+        model = _parameters(technique)
         try:
-            checked = _parameters(technique).model_validate_json(text)
+            checked = model.model_validate_json(text)
         except ValidationError as error:
-            known = [field.name for field in dataclasses.fields(technique)]
-            self.problems += explain(error, self.document, (*self.at, index), lambda path: [] if path else known)
+            self.problems += explain(error, self.document, (*self.at, index), lambda path: keys_at(model, path))
             return None
         parameters = checked.model_dump()
         try:

@@ -17,6 +17,7 @@ from paretoboard.artifact import Candidate, Form
 from paretoboard.datasets import Images
 from paretoboard.durable import CHECKPOINT_EVERY_S
 from paretoboard.errors import DataError
+from paretoboard.records import SearchTrial
 from paretoboard.spec import Preprocess, TrainSettings, Weights
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Applied:
     notes: tuple[str, ...] = ()  # what was reached, in plain words: "31.2 % of the parameters removed"
     training: TrainResult | None = None  # of a technique that trains
     anew: bool = False  # whether nothing that was built before went into it, so that its cost doesn't count
+    trials: tuple[SearchTrial, ...] = ()  # of a search for settings
 
 
 class Technique(ABC):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime
 import re
 import types
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from typing_extensions import is_typeddict
 
 from paretoboard.errors import suggestion
 
@@ -53,7 +54,7 @@ def check(model: type[_Model], document: Document) -> tuple[_Model | None, list[
     try:
         return model.model_validate(document.values), []
     except ValidationError as error:
-        return None, explain(error, document, (), lambda path: _keys_at(model, path))
+        return None, explain(error, document, (), lambda path: keys_at(model, path))
 
 
 def explain(
@@ -162,18 +163,21 @@ def _written_part(values: Any, path: KeyPath) -> KeyPath:
     return path[:length]
 
 
-def _keys_at(annotation: Any, path: KeyPath) -> list[str]:
-    """The keys of the model that `path` leads to from a field's annotation, none where it leads to no model."""
+def keys_at(annotation: Any, path: KeyPath) -> list[str]:
+    """The keys of the table that `path` leads to from an annotation, which may be a model; none where to no table."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if not path:
             return list(annotation.model_fields)
         field = annotation.model_fields.get(str(path[0]))
-        return _keys_at(field.annotation, path[1:]) if field else []
+        return keys_at(field.annotation, path[1:]) if field else []
+    if is_typeddict(annotation):
+        fields = get_type_hints(annotation)
+        return keys_at(fields.get(str(path[0])), path[1:]) if path else list(fields)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _keys_at(arguments[0], path)
+        return keys_at(arguments[0], path)
     if origin in (Union, types.UnionType):
-        return [key for argument in arguments for key in _keys_at(argument, path)]
+        return [key for argument in arguments for key in keys_at(argument, path)]
     if origin in (list, dict) and path:
-        return _keys_at(arguments[-1], path[1:])
+        return keys_at(arguments[-1], path[1:])
     return []

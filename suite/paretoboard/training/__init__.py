@@ -96,6 +96,7 @@ def train(
     keep_zeros: bool = False,
     sparsity: Sparsity | None = None,
     difficulty: Tensor | None = None,
+    judged: Callable[[TrainedEpoch], None] = lambda point: None,
     progress: Callable[[float, str], None] = lambda share, text: None,
     clock: Callable[[], float] = time.perf_counter,
     joules: Callable[[], float | None] = lambda: None,
@@ -118,6 +119,7 @@ def train(
         keep_zeros: whether entries of weights that are zero at the start stay zero.
         sparsity: how many weights of each layer are to become zero on the way, and stay so; the smallest go.
         difficulty: (n,), how hard each image is, where `settings` name a curriculum by it.
+        judged: told each point of the curve, those before an interruption again; what it raises ends the training.
         progress: told (share done, where it is, the loss, images per second and the time left) after each step.
         joules: of the computing device since any moment, for a budget of them; None where nothing counts them.
     Raises:
@@ -145,7 +147,9 @@ def train(
             )
             if checkpoint:
                 training.resume(checkpoint, identity)
-            _run(training, checkpoint, identity, checkpoint_every_s, progress)
+            for point in training.curve:
+                judged(point)
+            _run(training, checkpoint, identity, checkpoint_every_s, judged, progress)
             training.best.settle(module)
     finally:
         torch.set_num_threads(threads_before)
@@ -196,6 +200,7 @@ def _run(
     checkpoint: Path | None,
     identity: str,
     every_s: float,
+    judged: Callable[[TrainedEpoch], None],
     progress: Callable[[float, str], None],
 ) -> None:
     """All steps that are not done yet."""
@@ -205,7 +210,10 @@ def _run(
     while not training.over():
         epoch, step = divmod(training.done, training.feed.steps)
         for batch in training.feed.epoch(training.seed, epoch, after=step):
+            points = len(training.curve)
             training.learn(batch)
+            for point in training.curve[points:]:
+                judged(point)
             progress(training.share, training.describe(found_done, began_s))
             if checkpoint and training.seconds - saved_s >= every_s:
                 training.save(checkpoint, identity)
@@ -238,7 +246,7 @@ class _Training:
         self.used = 0.0  # share of the seconds or joules, where these are the budget
         self.best = Best(settings)
         self.module = module.to(memory_format=MEMORY_FORMATS[settings.memory_format])
-        self._curve: list[TrainedEpoch] = []
+        self.curve: list[TrainedEpoch] = []
         self._total = 0.0  # of the losses of the epoch in hand
         self._loss, self._masks, self._sparsity = loss, masks, sparsity
         self._penalty = Penalty(l1=settings.l1, l2=settings.l2) if settings.l1 or settings.l2 else None
@@ -279,7 +287,7 @@ class _Training:
         Args:
             found_done: steps that were done at `began_s` seconds of training, when this process took it up.
         """
-        point = self._curve[-1] if self._curve else None
+        point = self.curve[-1] if self.curve else None
         steps_of_epoch = self.done % self.feed.steps
         ended = point is not None and point.images_seen == self.images_seen
         loss = point.loss if point is not None and ended else self._total / steps_of_epoch
@@ -301,15 +309,15 @@ class _Training:
         target = self.settings.target
         reached = (
             point.seconds
-            for point in self._curve
+            for point in self.curve
             if target is not None and point.held_out_top1 is not None and point.held_out_top1 >= target
         )
         return TrainResult(
-            losses=tuple(point.loss for point in self._curve),
+            losses=tuple(point.loss for point in self.curve),
             images_seen=self.images_seen,
             seconds=self.seconds,
-            curve=tuple(self._curve),
-            stopped_at=self._curve[-1].epoch if self.best.over else None,
+            curve=tuple(self.curve),
+            stopped_at=self.curve[-1].epoch if self.best.over else None,
             best_epoch=self.best.epoch,
             target=target,
             seconds_to_target=next(reached, None),
@@ -358,9 +366,9 @@ class _Training:
             held_out_top1=top1,
             held_out_loss=held_out_loss,
         )
-        self._curve.append(point)
+        self.curve.append(point)
         self._total = 0.0
-        self.best.look(self.module, self._curve)
+        self.best.look(self.module, self.curve)
 
     def save(self, path: Path, identity: str) -> None:
         """Replace the checkpoint: a kill leaves the old one or the new one."""
@@ -370,7 +378,7 @@ class _Training:
             "seconds": self.seconds,
             "joules": self.budget.joules(),
             "used": self.used,
-            "curve": [plain(point) for point in self._curve],
+            "curve": [plain(point) for point in self.curve],
             "total": self._total,
             "best": self.best.state(),
             "module": self.module.state_dict(),
@@ -398,7 +406,7 @@ class _Training:
         self.best.load(content["best"])
         torch.set_rng_state(content["random"])
         self.done, self.seconds, self.used = content["done"], content["seconds"], content["used"]
-        self._total, self._curve = content["total"], [TrainedEpoch(**point) for point in content["curve"]]
+        self._total, self.curve = content["total"], [TrainedEpoch(**point) for point in content["curve"]]
         self.budget.go_on(content["seconds"], content["joules"])
 
 
