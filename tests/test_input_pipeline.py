@@ -116,7 +116,8 @@ def test_png_and_records_keep_every_pixel_and_jpeg_nearly() -> None:
         np.testing.assert_array_equal(found, STORED)
     reader = ImageReader(pipeline(stored="jpeg"), SHAPE)
     smooth = pictures()
-    lossy = np.stack([reader(file) for file in store(smooth, pipeline(stored="jpeg")).files]).astype(int)
+    batch = store(smooth, pipeline(stored="jpeg"))
+    lossy = np.stack([reader(file) for file in batch.files]).astype(int)
     assert 0 < np.abs(lossy - smooth).mean() < 8
 
 
@@ -139,8 +140,8 @@ def test_grey_images_are_stored_with_one_channel() -> None:
     grey = STORED[:, :1]
     for decoder in ("pillow", "torchvision"):
         given_pipeline = pipeline(decoder=decoder)
-        reader = ImageReader(given_pipeline, (1, 32, 32))
-        np.testing.assert_array_equal(np.stack([reader(file) for file in store(grey, given_pipeline).files]), grey)
+        reader, batch = ImageReader(given_pipeline, (1, 32, 32)), store(grey, given_pipeline)
+        np.testing.assert_array_equal(np.stack([reader(file) for file in batch.files]), grey)
     with Image.open(io.BytesIO(encode(grey[0], pipeline()))) as picture:
         assert picture.mode == "L"
 
@@ -172,7 +173,8 @@ def test_both_libraries_resize_alike(name: Any, side: int) -> None:
 
 
 def test_each_filter_is_pillows_own() -> None:
-    file = store(pictures(), pipeline(side=80)).files[0]
+    batch = store(pictures(), pipeline(side=80))
+    file = batch.files[0]
     for name in ("bilinear", "bicubic", "nearest"):
         with Image.open(file) as picture:
             wanted = np.asarray(picture.resize((32, 32), getattr(Image.Resampling, name.upper())))
@@ -181,7 +183,8 @@ def test_each_filter_is_pillows_own() -> None:
 
 
 def test_draft_mode_decodes_an_eighth_and_stays_near() -> None:
-    file = store(pictures(), pipeline(stored="jpeg", side=256)).files[0]
+    batch = store(pictures(), pipeline(stored="jpeg", side=256))
+    file = batch.files[0]
     readers = [ImageReader(pipeline(stored="jpeg", side=256, draft=draft), SHAPE) for draft in (False, True)]
     whole, drafted = (reader(file).astype(int) for reader in readers)
     assert np.abs(whole - drafted).mean() < 6

@@ -44,10 +44,10 @@ class StoredImages(Technique):
         Raises: NotApplicableError for a model that takes no grey or coloured images, or none of equal sides where
             `side` is given.
         """
-        height, width = candidate.input_shape[-2:]
+        after = with_input(candidate, bench, stored=self.form, side=self.side, quality=self.quality)
+        height, width = candidate.input_shape[1:]
         if self.side is not None and height != width:
             raise NotApplicableError(f"images of equal sides are stored, and the model takes {width}x{height}")
-        after = with_input(candidate, bench, stored=self.form, side=self.side, quality=self.quality)
         size = f"{self.side}x{self.side}" if self.side else f"{width}x{height}"
         note = f"calls begin with stored images of {size} ({self.form}), which are in the page cache"
         return Applied(candidate=after, notes=(note,))
