@@ -220,23 +220,22 @@ def test_another_network_is_trained_as_if_the_task_had_named_it(tmp_path: Path) 
     assert weights_digest(stored) == weights_digest(own)
 
 
-def test_what_is_given_differs_from_the_tasks_settings_and_nothing_else(tmp_path: Path) -> None:
+def test_what_is_given_differs_from_the_tasks_settings_and_nothing_else() -> None:
     made = Replacement(model="cifar-plain", optimizer="adamw", lr=0.003)
     first = TrainSettings(epochs=7, lr=0.1, batch=64, schedule="onecycle", augment=("flip",))
-    assert made._settings(first) == dataclasses.replace(first, optimizer="adamw", lr=0.003)
+    changed = dataclasses.replace(first, optimizer="adamw", lr=0.003)
+    assert made.settings(first, "architecture.replace") == changed
 
 
 def test_a_model_from_a_file_says_nothing_of_how_to_train(tmp_path: Path) -> None:
-    with pytest.raises(NotApplicableError, match=r"read from a file: .* or give 'epochs' and 'lr' here"):
-        Replacement(model="cifar-plain", epochs=1).apply(candidate(), workbench(tmp_path))
-    made = Replacement(model="cifar-plain", epochs=1, lr=0.5)
-    assert made._settings(None) == TrainSettings(epochs=1, lr=0.5)
+    with pytest.raises(NotApplicableError, match="read from a file: name 'train' instead of 'weights'"):
+        Replacement(model="cifar-plain").apply(candidate(), workbench(tmp_path))
 
 
 def test_a_network_for_other_images_is_refused(tmp_path: Path) -> None:
     other = dataclasses.replace(candidate(), input_shape=(3, 28, 28))
     with pytest.raises(NotApplicableError, match="cifar-vit-270k takes no images of 3x28x28"):
-        Replacement(model="cifar-vit-270k", epochs=1, lr=0.1).apply(other, workbench(tmp_path))
+        Replacement(model="cifar-vit-270k").apply(other, workbench(tmp_path))
 
 
 def test_an_unknown_network_is_a_mistake_in_the_task_file(tiny_task: Path, tmp_path: Path) -> None:
