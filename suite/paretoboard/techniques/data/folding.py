@@ -111,13 +111,15 @@ def _pads_zeros(convolution: nn.Conv2d) -> bool:
 
 def _like(convolution: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
     """A convolution with other weights and else the arguments of `convolution`."""
-    made = nn.Conv2d(
+    # Without initial weights, which would draw random numbers for nothing.
+    made: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        nn.Conv2d,
         weight.shape[1] * convolution.groups,
         convolution.out_channels,
-        convolution.kernel_size,  # type: ignore[arg-type]
-        stride=convolution.stride,  # type: ignore[arg-type]
-        padding=convolution.padding,  # type: ignore[arg-type]
-        dilation=convolution.dilation,  # type: ignore[arg-type]
+        convolution.kernel_size,
+        stride=convolution.stride,
+        padding=convolution.padding,
+        dilation=convolution.dilation,
         groups=convolution.groups,
         bias=bias is not None,
         padding_mode=convolution.padding_mode,
