@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -81,6 +81,7 @@ def test_groups_of_8_channels_are_normalized_by_hand() -> None:
 
 
 @given(channels=st.integers(1, 200))
+@settings(deadline=None)
 def test_groups_are_equal_and_no_larger_than_8_where_that_is_possible(channels: int) -> None:
     (group,) = layers(with_normalization(nn.Sequential(nn.BatchNorm2d(channels)), "group"), nn.GroupNorm)
     assert channels % group.num_groups == 0
@@ -125,7 +126,9 @@ def test_residual_branches_begin_as_fixup_has_them() -> None:
             old, new = before.get_parameter(first), after.get_parameter(first)
             assert float(nn.functional.cosine_similarity(old.flatten(), new.flatten(), 0)) == pytest.approx(1, abs=1e-5)
             he = (2 / (9 * old.shape[1])) ** 0.5
-            assert float(new.square().mean().sqrt()) == pytest.approx(he / 3)  # of 9 branches, with 2 layers each
+            assert float(new.square().mean().sqrt()) == pytest.approx(
+                he / 3, rel=1e-4
+            )  # of 9 branches, with 2 layers each
             assert not after.get_parameter(last).any()
     assert not after.get_parameter("linear.weight").any()
     assert not after.get_parameter("linear.bias").any()
@@ -252,7 +255,7 @@ def test_both_at_once_come_back_from_an_artifact(tmp_path: Path) -> None:
 STEPS: Final[dict[str, tuple[dict[str, Any], float | None]]] = {
     "factorize.svd": ({"energy": 0.9999, "convolutions": "all"}, 0.1),
     "prune.magnitude": ({"sparsity": 0.05}, 0.2),
-    "prune.structured": ({"parameters": 0.3}, None),
+    "prune.structured": ({"parameters": 0.25}, None),
     "quantize.cast": ({}, 0.1),
     "quantize.static": ({}, 0.3),
     "share.kmeans": ({"clusters": 128}, 0.2),
@@ -340,7 +343,7 @@ def test_cutting_channels_cuts_what_was_put_in_too(
     assert cut is not None
     left = sum(parameter.numel() for parameter in cut.parameters())
     whole = sum(parameter.numel() for parameter in learned[kind].parameters())
-    assert left / whole == pytest.approx(0.7, abs=0.05)
+    assert left / whole == pytest.approx(0.75, abs=0.05)
     for path, layer in cut.named_modules():
         if isinstance(layer, nn.GroupNorm):
             before = learned[kind].get_submodule(path)
