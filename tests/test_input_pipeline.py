@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from paretoboard import runtimes
+from paretoboard import runtimes, store
 from paretoboard.artifact import PIXELS, Candidate, InputPipeline, load, read_manifest, save
 from paretoboard.datasets.cifar10 import RECORD_BYTES
 from paretoboard.datasets.preprocess import preprocess_images
@@ -27,7 +29,8 @@ from paretoboard.models.structure import describe, rebuild
 from paretoboard.registry import TECHNIQUES
 from paretoboard.runtimes.input.reading import ImageReader, read_records
 from paretoboard.runtimes.input.session import InputSession
-from paretoboard.runtimes.input.stored import encode, pixels_of, store
+from paretoboard.runtimes.input.stored import encode, pixels_of
+from paretoboard.runtimes.input.stored import store as store_images
 from paretoboard.runtimes.input.workers import Workers
 from paretoboard.runtimes.profiling import Question
 from paretoboard.runtimes.statistics import statistics
@@ -107,7 +110,7 @@ def test_what_was_made_of_no_pixel_is_refused(value: float) -> None:
 def test_png_and_records_keep_every_pixel_and_jpeg_nearly() -> None:
     for form in ("png", "records"):
         given_form = pipeline(stored=form)
-        batch = store(STORED, given_form)
+        batch = store_images(STORED, given_form)
         if form == "records":
             found = read_records(batch.files[0], SHAPE)
             assert batch.size_bytes == COUNT * RECORD_BYTES
@@ -116,7 +119,7 @@ def test_png_and_records_keep_every_pixel_and_jpeg_nearly() -> None:
         np.testing.assert_array_equal(found, STORED)
     reader = ImageReader(pipeline(stored="jpeg"), SHAPE)
     smooth = pictures()
-    batch = store(smooth, pipeline(stored="jpeg"))
+    batch = store_images(smooth, pipeline(stored="jpeg"))
     lossy = np.stack([reader(file) for file in batch.files]).astype(int)
     assert 0 < np.abs(lossy - smooth).mean() < 8
 
@@ -129,7 +132,7 @@ def test_official_records_are_read_as_the_dataset_reads_them(cifar10_root: Path)
 
 
 def test_files_are_gone_with_the_batch() -> None:
-    batch = store(STORED, pipeline())
+    batch = store_images(STORED, pipeline())
     [first, *_] = batch.files
     assert Path(first).exists()
     del batch
@@ -140,7 +143,7 @@ def test_grey_images_are_stored_with_one_channel() -> None:
     grey = STORED[:, :1]
     for decoder in ("pillow", "torchvision"):
         given_pipeline = pipeline(decoder=decoder)
-        reader, batch = ImageReader(given_pipeline, (1, 32, 32)), store(grey, given_pipeline)
+        reader, batch = ImageReader(given_pipeline, (1, 32, 32)), store_images(grey, given_pipeline)
         np.testing.assert_array_equal(np.stack([reader(file) for file in batch.files]), grey)
     with Image.open(io.BytesIO(encode(grey[0], pipeline()))) as picture:
         assert picture.mode == "L"
@@ -151,7 +154,7 @@ def test_grey_images_are_stored_with_one_channel() -> None:
 
 @pytest.mark.parametrize("stored", ["png", "jpeg"])
 def test_both_decoders_give_the_same_pixels(stored: Any) -> None:
-    batch = store(pictures(), pipeline(stored=stored))
+    batch = store_images(pictures(), pipeline(stored=stored))
     found = {
         decoder: np.stack([ImageReader(pipeline(stored=stored, decoder=decoder), SHAPE)(file) for file in batch.files])
         for decoder in ("pillow", "torchvision")
@@ -163,7 +166,7 @@ def test_both_decoders_give_the_same_pixels(stored: Any) -> None:
 @pytest.mark.parametrize("name", ["bilinear", "bicubic", "nearest"])
 @pytest.mark.parametrize("side", [16, 48, 100])
 def test_both_libraries_resize_alike(name: Any, side: int) -> None:
-    batch = store(pictures(), pipeline(side=side, filter=name))
+    batch = store_images(pictures(), pipeline(side=side, filter=name))
     found = [
         ImageReader(pipeline(side=side, filter=name, decoder=decoder), SHAPE)(batch.files[0]).astype(int)
         for decoder in ("pillow", "torchvision")
@@ -173,7 +176,7 @@ def test_both_libraries_resize_alike(name: Any, side: int) -> None:
 
 
 def test_each_filter_is_pillows_own() -> None:
-    batch = store(pictures(), pipeline(side=80))
+    batch = store_images(pictures(), pipeline(side=80))
     file = batch.files[0]
     for name in ("bilinear", "bicubic", "nearest"):
         with Image.open(file) as picture:
@@ -183,7 +186,7 @@ def test_each_filter_is_pillows_own() -> None:
 
 
 def test_draft_mode_decodes_an_eighth_and_stays_near() -> None:
-    batch = store(pictures(), pipeline(stored="jpeg", side=256))
+    batch = store_images(pictures(), pipeline(stored="jpeg", side=256))
     file = batch.files[0]
     readers = [ImageReader(pipeline(stored="jpeg", side=256, draft=draft), SHAPE) for draft in (False, True)]
     whole, drafted = (reader(file).astype(int) for reader in readers)
@@ -236,7 +239,7 @@ def workers(request: pytest.FixtureRequest) -> Iterator[Workers]:
 
 
 def test_workers_give_the_images_in_their_order(workers: Workers) -> None:
-    batch = store(STORED, pipeline())
+    batch = store_images(STORED, pipeline())
     np.testing.assert_array_equal(np.stack(workers.read(batch.files)), STORED)
     np.testing.assert_array_equal(np.stack(workers.read(batch.files[::-1])), STORED[::-1])
 
@@ -522,3 +525,35 @@ def test_a_model_of_no_images_has_no_input_pipeline(tmp_path: Path) -> None:
         made(tmp_path, StoredImages(), start=dataclasses.replace(candidate(), input_shape=(64,)))
     with pytest.raises(NotApplicableError, match="equal sides"):
         made(tmp_path, StoredImages(side=64), start=dataclasses.replace(candidate(), input_shape=(3, 32, 48)))
+
+
+@pytest.mark.slow
+def test_a_recipe_with_a_pipeline_goes_through_every_phase_and_leaves_no_file(tiny_task: Path, tmp_path: Path) -> None:
+    task = tiny_task.with_name("pipeline.toml")
+    task.write_text(
+        f'extends = "{tiny_task.name}"\n[measure]\nbatches = [8]\n'
+        "[recipes.png-folded]\nsteps = [\n"
+        '{ technique = "data.stored", side = 64 },\n{ technique = "data.normalize" },\n'
+        '{ technique = "run.onnxruntime" }]\n'
+    )
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    command = [sys.executable, "-m", "paretoboard", "run", str(task), "--only", "png-folded", "--results", "results"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env={**os.environ, "TMPDIR": str(folder)}
+    )
+    assert done.returncode == 0, done.stderr
+    records = {record.recipe: record for record in store.read(tmp_path / "results").records}
+    record = records["png-folded"]
+    assert record.status == "ok"
+    found, latency = record.metric("input_time", "batch=8"), record.metric("latency", "batch=8")
+    assert found is not None
+    assert latency is not None
+    assert 0 < 8 * found.value < latency.value
+    [beside] = [each for each in record.comparisons if each.against == "ort-fp32"]
+    assert beside.ratio > 1.1
+    assert record.diagnosis is not None
+    assert "input" in {each.kind for each in record.diagnosis.operators}
+    quality = [records[name].metric("top1") for name in ("baseline", "png-folded")]
+    assert abs(quality[0].value - quality[1].value) < 0.05  # type: ignore[union-attr]
+    assert list(folder.glob("**/paretoboard-images-*")) == []
