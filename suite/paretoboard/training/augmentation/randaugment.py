@@ -90,11 +90,12 @@ def _blend(plain: Callable[[Tensor], Tensor]) -> _Operation:
     return blend
 
 
-def _sharpness(images: Tensor, signs: Tensor, share: float) -> Tensor:
+def _blurred(images: Tensor) -> Tensor:
+    """What sharpness is the distance from."""
     from torchvision.transforms.v2 import functional
 
-    more, less = (functional.adjust_sharpness(images, 1 + sign * 0.9 * share) for sign in (1, -1))
-    return torch.where(signs.view(-1, 1, 1, 1) > 0, more, less)
+    made: Tensor = functional.adjust_sharpness(images, 0.0)
+    return made
 
 
 def _posterize(images: Tensor, signs: Tensor, share: float) -> Tensor:  # noqa: ARG001
@@ -132,7 +133,7 @@ OPERATIONS: Final[dict[str, _Operation]] = {  # names and order of torchvision's
     "Brightness": _blend(color.black),
     "Color": _blend(color.grey),
     "Contrast": _blend(color.mean_grey),
-    "Sharpness": _sharpness,
+    "Sharpness": _blend(_blurred),
     "Posterize": _posterize,
     "Solarize": _solarize,
     "AutoContrast": _autocontrast,
