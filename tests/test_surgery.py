@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from paretoboard import runtimes
 from paretoboard.artifact import Candidate, load, read_manifest, save
+from paretoboard.datasets import Images
 from paretoboard.datasets.preprocess import preprocess_images
 from paretoboard.errors import InputError, NotApplicableError
 from paretoboard.models import build
@@ -44,6 +45,18 @@ def fresh(name: str = "cifar-resnet8") -> nn.Module:
 
 def layers(network: nn.Module, *kinds: type[nn.Module]) -> list[Any]:
     return [layer for layer in network.modules() if isinstance(layer, kinds)]
+
+
+def patterned(count: int, *, seed: int) -> Images:
+    """Images with a pattern of their class, repeated, under noise.
+
+    Not the brightness that small_models.images tell classes by: group normalization takes that away from each image.
+    """
+    patterns = np.random.default_rng(0).integers(0, 196, (10, 3, 4, 4))
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 10, count)
+    pixels = np.tile(patterns, (1, 1, 8, 8))[labels] + generator.integers(0, 60, (count, *SHAPE))
+    return dataclasses.replace(images(count), pixels=pixels.astype(np.uint8), labels=labels.astype(np.int64))
 
 
 NORMALIZED: Final = [name for name in MODELS if layers(build(name, 10), *BATCH_NORMS)]
@@ -124,9 +137,10 @@ def test_residual_branches_begin_as_fixup_has_them() -> None:
         for block in "012":
             first, last = (f"{stage}.{block}.conv{number}.weight" for number in (1, 2))
             old, new = before.get_parameter(first), after.get_parameter(first)
-            assert float(nn.functional.cosine_similarity(old.flatten(), new.flatten(), 0)) == pytest.approx(1, abs=1e-5)
+            alike = nn.functional.cosine_similarity(old.detach().flatten(), new.detach().flatten(), 0)
+            assert float(alike) == pytest.approx(1, abs=1e-5)
             he = (2 / (9 * old.shape[1])) ** 0.5
-            assert float(new.square().mean().sqrt()) == pytest.approx(
+            assert float(new.detach().square().mean().sqrt()) == pytest.approx(
                 he / 3, rel=1e-4
             )  # of 9 branches, with 2 layers each
             assert not after.get_parameter(last).any()
@@ -179,7 +193,8 @@ def test_the_network_is_copied_and_no_random_number_is_drawn(kind: str) -> None:
     assert fingerprint(network) == before
     assert torch.equal(torch.get_rng_state(), random)
     assert fingerprint(first) == fingerprint(again)
-    assert not first.training
+    assert not any(layer.training for layer in first.modules())
+    assert all(layer.training for layer in SURGERIES[kind](network.train()).modules())
 
 
 def test_a_normalization_that_stands_at_two_places_is_still_one() -> None:
@@ -214,9 +229,8 @@ def learned() -> dict[str, nn.Module]:
     made = {}
     for kind, change in SURGERIES.items():
         network = change(fresh())
-        settings = TrainSettings(epochs=4, lr=0.02, batch=32)
-        result = train(network, images(256), settings, preprocess=PREPROCESS, seed=0, threads=1)
-        assert result.losses[-1] < 0.6 * result.losses[0], kind
+        settings = TrainSettings(epochs=6, lr=0.05, batch=32)
+        train(network, patterned(256, seed=1), settings, preprocess=PREPROCESS, seed=0, threads=1)
         made[kind] = network
     return made
 
@@ -227,7 +241,7 @@ def candidate_of(network: nn.Module) -> Candidate:
 
 @pytest.mark.parametrize("kind", list(SURGERIES))
 def test_a_changed_network_learns_what_can_be_learned(kind: str, learned: dict[str, nn.Module]) -> None:
-    others = images(200, seed=9)
+    others = patterned(200, seed=9)
     with torch.inference_mode():
         guesses = learned[kind](torch.from_numpy(preprocess_images(others.pixels, PREPROCESS))).argmax(1).numpy()
     assert (guesses == others.labels).mean() > 0.5
@@ -253,7 +267,7 @@ def test_both_at_once_come_back_from_an_artifact(tmp_path: Path) -> None:
 # Steps that come after, and the largest difference that they may make to a logit, as a share of the largest one; None
 # where what is computed is meant to change.
 STEPS: Final[dict[str, tuple[dict[str, Any], float | None]]] = {
-    "factorize.svd": ({"energy": 0.9999, "convolutions": "all"}, 0.1),
+    "factorize.svd": ({"macs": 0.3, "convolutions": "all"}, None),
     "prune.magnitude": ({"sparsity": 0.05}, 0.2),
     "prune.structured": ({"parameters": 0.25}, None),
     "quantize.cast": ({}, 0.1),
@@ -278,7 +292,9 @@ def compressed(
     for kind, network in learned.items():
         found = {"": candidate_of(network)}
         for name, (parameters, _) in STEPS.items():
-            bench = workbench(folder / "scratch" / kind / name)
+            bench = dataclasses.replace(
+                workbench(folder / "scratch" / kind / name), calibration_images=lambda: patterned(32, seed=2)
+            )
             found[name] = TECHNIQUES.load(name)(**parameters).apply(found[""], bench).candidate
         for name, after in found.items():
             made[kind, name] = Compressed(after, folder / f"{kind}-{name}")
@@ -302,7 +318,7 @@ for folder in map(pathlib.Path, sys.argv[3:]):
 numpy.savez(sys.argv[2], **out)
 """
     folder = tmp_path_factory.mktemp("elsewhere")
-    np.save(folder / "in.npy", preprocess_images(images(32, seed=9).pixels, PREPROCESS))
+    np.save(folder / "in.npy", preprocess_images(patterned(32, seed=9).pixels, PREPROCESS))
     command = [sys.executable, "-c", program, str(folder / "in.npy"), str(folder / "out.npz")]
     command += [str(each.folder) for each in compressed.values()]
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
@@ -315,7 +331,7 @@ def test_an_artifact_gives_the_same_outputs_in_a_fresh_process(
     kind: str, name: str, compressed: dict[tuple[str, str], Compressed], elsewhere: dict[str, np.ndarray]
 ) -> None:
     after = compressed[kind, name].candidate
-    pixels = preprocess_images(images(32, seed=9).pixels, PREPROCESS)
+    pixels = preprocess_images(patterned(32, seed=9).pixels, PREPROCESS)
     if after.module is None:
         session = runtimes.open(compressed[kind, name].folder, threads=1, batches=())
         here = runtimes.predict(session, pixels, len(pixels))

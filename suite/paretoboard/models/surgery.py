@@ -54,7 +54,7 @@ def with_normalization(module: nn.Module, kind: Normalization) -> nn.Module:
     _replace(changed, _group_norm if kind == "group" else lambda layer: nn.Identity())
     if kind == "none":
         _fix_up(changed)
-    return changed
+    return changed.train(module.training)  # new layers are in training mode
 
 
 def with_dropout(module: nn.Module, rate: float) -> nn.Module:
@@ -72,7 +72,7 @@ def with_dropout(module: nn.Module, rate: float) -> nn.Module:
     if rate > 0:
         path, linear = _last_linear(changed)
         changed.set_submodule(path, nn.Sequential(OrderedDict(dropout=nn.Dropout(rate), linear=linear)))
-    return changed
+    return changed.train(module.training)  # new layers are in training mode
 
 
 def _replace(module: nn.Module, other: Callable[[Any], nn.Module]) -> None:
