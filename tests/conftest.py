@@ -96,7 +96,7 @@ def tiny_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train = { epochs = 1, lr = 0.1, batch = 64 }
         [measure]
         batches = [1]
-        budget = "smoke"
+        budget = "quick"
         [recipes.ort-fp32]
         steps = [{ technique = "run.onnxruntime" }]
         [recipes.diverging]

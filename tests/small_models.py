@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from paretoboard.datasets import Images
 from paretoboard.models import build
 from paretoboard.spec import Preprocess
 from paretoboard.techniques import Workbench
+from paretoboard.techniques.export import as_graph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +44,12 @@ def module(architecture: str = "cifar-resnet8", *, seed: int = 0) -> nn.Module:
     made = candidate(architecture, seed=seed).module
     assert made is not None
     return made
+
+
+@functools.cache
+def exported(architecture: str = "cifar-resnet8") -> Candidate:
+    """The network of `candidate` as a graph; exporting takes seconds, so all tests of a session share it."""
+    return as_graph(candidate(architecture))
 
 
 def images(count: int, *, seed: int = 0) -> Images:

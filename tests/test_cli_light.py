@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -38,14 +39,19 @@ def printed(*arguments: object) -> Any:
     return json.loads(done.stdout)
 
 
+@functools.cache
+def rows_of(kind: str) -> list[dict[str, Any]]:
+    """What `list` prints of one kind; nothing changes it between two tests."""
+    found: list[dict[str, Any]] = printed("list", kind)
+    return found
+
+
 # Light
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--help"], ["plan", "--help"], ["plan", "quick"], ["plan", "cifar10"], *(["list", kind] for kind in KINDS)],
-)
-def test_help_list_and_plan_import_no_heavy_library(arguments: list[str]) -> None:
+@functools.cache
+def watched(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, that says in the last line of stderr which heavy libraries it has imported."""
     script = f"""
 import atexit, sys
 sys.argv = ["paretoboard", *{arguments!r}]
@@ -53,7 +59,15 @@ atexit.register(lambda: print("IMPORTED", *(name for name in {HEAVY!r} if name i
 from paretoboard.cli import main
 main()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["plan", "--help"], ["plan", "quick"], ["plan", "cifar10"], *(["list", kind] for kind in KINDS)],
+)
+def test_help_list_and_plan_import_no_heavy_library(arguments: list[str]) -> None:
+    done = watched(*arguments)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "IMPORTED"
 
@@ -63,14 +77,14 @@ main()
 
 def test_list_names_everything_that_is_registered() -> None:
     for kind, known in (("techniques", TECHNIQUES), ("models", MODELS), ("datasets", DATASETS), ("metrics", METRICS)):
-        assert [row["name"] for row in printed("list", kind)] == list(known)
-    assert {row["name"] for row in printed("list", "profiles")} >= {"cpu-1", "cpu-all", "cuda"}
-    assert [row["name"] for row in printed("list", "tasks")] == taskfile.known_names()
-    assert [row["name"] for row in printed("list", "runners")] == ["local"]
+        assert [row["name"] for row in rows_of(kind)] == list(known)
+    assert {row["name"] for row in rows_of("profiles")} >= {"cpu-1", "cpu-all", "cuda"}
+    assert [row["name"] for row in rows_of("tasks")] == taskfile.known_names()
+    assert [row["name"] for row in rows_of("runners")] == ["local"]
 
 
 def test_list_recipes_shows_each_tasks_steps_with_all_their_parameters() -> None:
-    rows = {(row["task"], row["recipe"]): row["steps"] for row in printed("list", "recipes")}
+    rows = {(row["task"], row["recipe"]): row["steps"] for row in rows_of("recipes")}
     assert rows["quick/digits", "baseline"] == "the model as it is, in torch eager"
     static, runtime = rows["quick/digits", "ort-int8-static"].split(" -> ")
     assert static.startswith("quantize.static(")
@@ -79,7 +93,7 @@ def test_list_recipes_shows_each_tasks_steps_with_all_their_parameters() -> None
 
 
 def test_list_techniques_tells_ranges_defaults_and_sources() -> None:
-    rows = {row["name"]: row for row in printed("list", "techniques")}
+    rows = {row["name"]: row for row in rows_of("techniques")}
     assert any(text.startswith("sparsity: number > 0") for text in rows["prune.magnitude"]["parameters"])
     assert 'calibrate: minmax|entropy|percentile = "minmax"' in rows["quantize.static"]["parameters"]
     assert all(row["source"] for row in rows.values())
@@ -87,14 +101,14 @@ def test_list_techniques_tells_ranges_defaults_and_sources() -> None:
 
 @pytest.mark.parametrize("kind", sorted({*KINDS} - {"techniques"}))
 def test_list_prints_one_aligned_line_for_each_thing(kind: str) -> None:
-    lines = paretoboard("list", kind).stdout.splitlines()
-    assert len(lines) == 1 + len(printed("list", kind))
+    lines = watched("list", kind).stdout.splitlines()
+    assert len(lines) == 1 + len(rows_of(kind))
     assert lines[0] == lines[0].upper()
 
 
 def test_list_techniques_gives_every_parameter_a_line_of_its_own() -> None:
-    text = paretoboard("list", "techniques").stdout
-    for row in printed("list", "techniques"):
+    text = watched("list", "techniques").stdout
+    for row in rows_of("techniques"):
         lines = [f"{row['name']}: {row['summary']}", *(f"    {line}" for line in row["parameters"])]
         assert "\n".join([*lines, f"    source: {row['source']}"]) in text
 

@@ -165,8 +165,9 @@ def test_a_damaged_state_file_is_an_error_that_names_it(tmp_path: Path, text: st
         restore.pending(state_file)
 
 
-HOLDER = """
-import sys
+# A server, so that what takes long, importing, is done once: for each line it forks a process that holds the machine.
+HOLDERS = """
+import os, sys
 from pathlib import Path
 from paretoboard.spec import HardwareProfile
 from paretoboard_runners.controls import restore
@@ -176,11 +177,16 @@ root, state_file = Path(sys.argv[1]), Path(sys.argv[2])
 settings = {"governor": "performance", "boost": "off", "smt": "off", "perf_event_rate": 1}
 profile = HardwareProfile(name="still", title="", cores=2, settings=settings)
 where = Setting(profile=profile, cores=(0, 1), root=root)
-print("ready", flush=True)
-while True:
-    changes, _ = restore.plan(where)
-    restore.apply(changes, state_file)
-    restore.restore(state_file)
+for _ in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            changes, _ = restore.plan(where)
+            restore.apply(changes, state_file)
+            restore.restore(state_file)
+    print(pid, flush=True)
+    os.waitpid(pid, 0)
+    print("ended", flush=True)
 """
 
 
@@ -189,18 +195,22 @@ def test_kill_at_any_moment_leaves_a_machine_that_can_be_put_back(tmp_path: Path
     before = contents(root)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
     rng, left_changed = random.Random(0), 0
-    for _ in range(20):
-        command = [sys.executable, "-c", HOLDER, str(root), str(state_file)]
-        holder = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"ready\n"
-        time.sleep(rng.uniform(0.0, 0.03))
-        holder.send_signal(signal.SIGKILL)
-        holder.communicate()
-        left_changed += contents(root) != before
-        restore.restore(state_file)
-        assert contents(root) == before
-        assert restore.pending(state_file) == ()
+    command = [sys.executable, "-c", HOLDERS, str(root), str(state_file)]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        for _ in range(20):
+            server.stdin.write("\n")
+            server.stdin.flush()
+            holder = int(server.stdout.readline())
+            time.sleep(rng.uniform(0.0, 0.03))
+            os.kill(holder, signal.SIGKILL)
+            assert server.stdout.readline() == "ended\n"
+            left_changed += contents(root) != before
+            restore.restore(state_file)
+            assert contents(root) == before
+            assert restore.pending(state_file) == ()
+        server.stdin.close()
     assert left_changed > 0  # else the kills came at harmless moments only, and nothing was tested
 
 

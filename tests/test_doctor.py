@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from paretoboard import profiles
+from paretoboard.locations import profiles_folder
 from paretoboard.store import calibrations
 from paretoboard_runners import controls, machine
 from paretoboard_runners.controls import fitness
@@ -136,10 +138,11 @@ def test_every_caveat_of_the_kernels_files_has_a_command(tree: Path) -> None:
 def test_what_is_in_the_way_is_found(tree: Path, file: str, text: str, name: str) -> None:
     (tree / file).parent.mkdir(parents=True, exist_ok=True)
     (tree / file).write_text(text)
-    found = findings(doctor("--seconds", "0.1", "--json", "--root", str(tree)))[name]
-    assert found["level"] == "caveat"
-    assert found["why"]
-    assert found["mend"]
+    diagnosis = fitness.diagnose(profiles.load("cpu-1", profiles_folder()), seconds=0.05, root=tree)
+    [found] = [finding for finding in diagnosis.findings if finding.name == name]
+    assert found.level == "caveat"
+    assert found.why
+    assert found.mend
 
 
 def test_what_the_machine_has_no_knob_for_says_so_instead_of_a_command_that_fails(tree: Path) -> None:

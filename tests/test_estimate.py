@@ -131,7 +131,7 @@ def test_plan_tells_the_parts_and_what_they_rest_on(tiny_task: Path, tmp_path: P
     command = [sys.executable, "-m", "paretoboard", "plan", str(tiny_task), "--results", str(tmp_path)]
     text = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     assert "Estimated time: about " in text
-    assert "building 3 steps, 3 of them by a rough figure; 15 s timing; 18 s scoring and the rest" in text
+    assert "building 3 steps, 3 of them by a rough figure; 8 s timing; 18 s scoring and the rest" in text
     told = json.loads(
         subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60, check=True).stdout
     )

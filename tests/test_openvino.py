@@ -27,14 +27,13 @@ from paretoboard.errors import NotApplicableError
 from paretoboard.runtimes import openvino as runtime
 from paretoboard.runtimes.statistics import statistics
 from paretoboard.spec import HardwareProfile
-from paretoboard.techniques.export import as_graph
 from paretoboard.techniques.nncf import NncfQuantization
 from paretoboard.techniques.quantize import StaticQuantization
 from paretoboard.techniques.run import OnnxRuntime, OpenVino
 from paretoboard.techniques.run.precision import check_precision, signal_to_noise_db
 from paretoboard_runners.controls.base import NotHeldError, Setting
 from paretoboard_runners.controls.openvino import NOT_LOADED, OpenVinoThreads
-from small_models import PREPROCESS, candidate, images, inputs, workbench
+from small_models import PREPROCESS, candidate, exported, images, inputs, workbench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +44,7 @@ needs_two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="n
 
 @pytest.fixture(scope="module")
 def graph() -> Candidate:
-    return as_graph(candidate())
+    return exported()
 
 
 @pytest.fixture(scope="module")
@@ -234,28 +233,27 @@ print(len(os.listdir("/proc/self/task")), "torch" in sys.modules, os.environ.get
     assert done.stdout.split() == ["1", "False", "None", "None"]
 
 
-@pytest.mark.parametrize(
-    ("module", "step"),
-    [("openvino", "run:OpenVino"), ("nncf", "nncf:NncfQuantization")],
-)
-def test_without_the_library_the_reason_names_the_command_that_installs_it(
-    module: str, step: str, tmp_path: Path
-) -> None:
+def test_without_the_libraries_the_reasons_name_the_command_that_installs_them(tmp_path: Path) -> None:
     program = """
 import pathlib, sys
-sys.modules[sys.argv[1]] = None  # what an import meets where nothing is installed
-sys.path[:0] = sys.argv[3].split(":")
+sys.modules["nncf"] = sys.modules["openvino"] = None  # what an import meets where nothing is installed
+sys.path[:0] = sys.argv[1].split(":")
+from paretoboard.artifact import Candidate
 from paretoboard.errors import NotApplicableError
-from paretoboard.registry import load_object
-from small_models import candidate, workbench
-try:
-    load_object("paretoboard.techniques." + sys.argv[2], "")().apply(candidate(), workbench(pathlib.Path(sys.argv[4])))
-except NotApplicableError as error:
-    print(error)
+from paretoboard.techniques.nncf import NncfQuantization
+from paretoboard.techniques.run import OpenVino
+from small_models import SHAPE, workbench
+graph = Candidate(architecture="cifar-resnet8", classes=10, input_shape=SHAPE, graph=b"never looked at")
+for technique in (NncfQuantization(), OpenVino()):
+    try:
+        technique.apply(graph, workbench(pathlib.Path(sys.argv[2])))
+    except NotApplicableError as error:
+        print(error)
 """
-    told = in_a_fresh_process(program, module, step, Path(__file__).parent, tmp_path)
-    assert "can't be imported" in told
-    assert told.strip().endswith("pip install 'paretoboard[openvino]'")
+    told = in_a_fresh_process(program, Path(__file__).parent, tmp_path).splitlines()
+    for line, library in zip(told, ("NNCF", "OpenVINO"), strict=True):
+        assert line.startswith(f"{library} can't be imported")
+        assert line.endswith("pip install 'paretoboard[openvino]'")
 
 
 # Threads

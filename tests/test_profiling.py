@@ -155,11 +155,9 @@ def test_openvino_s_operators_compute_what_is_counted_by_hand(tmp_path: Any, int
 
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime"])
 def test_all_runtimes_count_the_macs_that_the_metric_counts(tmp_path: Any, runtime: str) -> None:
-    from paretoboard.techniques.export import as_graph
-
     candidate = small_models.candidate()
     if runtime == "onnxruntime":
-        candidate = dataclasses.replace(as_graph(candidate), execution=Execution(runtime="onnxruntime"))
+        candidate = dataclasses.replace(small_models.exported(), execution=Execution(runtime="onnxruntime"))
     found = profiled(candidate, tmp_path)
     macs = statistics(candidate).macs
     assert sum(each.macs for each in found.operators) == 2 * macs

@@ -26,6 +26,7 @@ from paretoboard.runtimes import saturation
 from paretoboard.runtimes.ort import inference_session, session_options
 from paretoboard.runtimes.statistics import statistics
 from paretoboard.spec import TrainSettings
+from paretoboard.techniques import Applied
 from paretoboard.techniques.export import as_graph, export
 from paretoboard.techniques.prune import MagnitudePruning
 from paretoboard.techniques.quantize import (
@@ -40,12 +41,7 @@ from paretoboard.techniques.quantize.weight_only import quantize_rows
 from paretoboard.techniques.run import OnnxRuntime
 from paretoboard.techniques.share import LayerSharing
 from paretoboard.training import train, weights_digest
-from small_models import PREPROCESS, SHAPE, candidate, images, inputs, module, workbench
-
-
-@functools.cache
-def exported(architecture: str = "cifar-resnet8") -> Candidate:
-    return as_graph(candidate(architecture))
+from small_models import PREPROCESS, SHAPE, candidate, exported, images, inputs, module, workbench
 
 
 def graph_of(made: Any, scratch: Path, start: Candidate | None = None) -> bytes:
@@ -307,10 +303,28 @@ def test_how_many_layers_stay_in_float_is_said_exactly_once(given: dict[str, Any
 # Quantization-aware training
 
 
-def test_every_convolution_of_a_network_trained_for_int8_becomes_an_integer_one(tmp_path: Path) -> None:
-    for architecture in ("cifar-resnet8", "mlperf-tiny-resnet8"):
-        start = candidate(architecture)
-        applied = QuantizationAwareTraining(epochs=1).apply(start, workbench(tmp_path / architecture))
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Applied, list[str]]:
+    """A network whose training for INT8 was killed while exporting, and what was said when it was begun again."""
+    scratch = tmp_path_factory.mktemp("qat")
+    made = QuantizationAwareTraining(epochs=1, lr=0.01)
+    weights_after(made, candidate(), scratch)
+    said: list[str] = []
+    bench = dataclasses.replace(workbench(scratch), progress=lambda share, text: said.append(text))
+    return made.apply(candidate(), bench), said
+
+
+def test_a_kill_while_exporting_costs_no_training(resumed: tuple[Applied, list[str]]) -> None:
+    applied, said = resumed
+    assert applied.images_seen == 64
+    assert not any(text.startswith("epoch") for text in said)
+
+
+def test_every_convolution_of_a_network_trained_for_int8_becomes_an_integer_one(
+    resumed: tuple[Applied, list[str]], tmp_path: Path
+) -> None:
+    tiny = QuantizationAwareTraining(epochs=1).apply(candidate("mlperf-tiny-resnet8"), workbench(tmp_path))
+    for architecture, applied in (("cifar-resnet8", resumed[0]), ("mlperf-tiny-resnet8", tiny)):
         convolutions = operators(exported(architecture).graph)["Conv"]
         graph = applied.candidate.graph or b""
         made = operators(optimized(graph, tmp_path / "o.onnx"))
@@ -361,16 +375,6 @@ def test_an_interrupted_training_for_int8_goes_on_to_the_same_weights_and_ranges
     whole = run(straight)
     assert run(resumed, checkpoint=tmp_path / "qat.pt", progress=lambda share, text: shares.append(share)) == whole
     assert min(shares) > 0.5
-
-
-def test_a_kill_while_exporting_costs_no_training(tmp_path: Path) -> None:
-    made = QuantizationAwareTraining(epochs=1, lr=0.01)
-    weights_after(made, candidate(), tmp_path)
-    said: list[str] = []
-    bench = dataclasses.replace(workbench(tmp_path), progress=lambda share, text: said.append(text))
-    applied = made.apply(candidate(), bench)
-    assert applied.images_seen == 64
-    assert not any(text.startswith("epoch") for text in said)
 
 
 def test_the_seed_and_the_teacher_decide_what_training_for_int8_gives(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -34,7 +35,9 @@ def task(tmp_path_factory):
     return file
 
 
+@functools.cache
 def call(*arguments, columns=118):
+    """A call of the command, made once: no test changes what another one calls it with."""
     command = [sys.executable, "-m", "paretoboard", *map(str, arguments)]
     environment = {**os.environ, "COLUMNS": str(columns), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,10 +49,10 @@ def test_outputs_that_are_not_numbers_fail_the_run_and_say_for_how_many_images(t
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Path:
-    """A file system of 300 kB: room for an artifact, none for a record."""
+    """A file system of its own."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("mounting a small file system is not permitted here")
     yield folder
@@ -62,14 +63,26 @@ def small_disk(tmp_path: Path) -> Path:
 def test_a_full_disk_is_told_and_the_same_command_goes_on_when_there_is_room(
     tiny_task: Path, tiny_results: Path, small_disk: Path
 ) -> None:
+    """A baseline is stored; then there is room neither for an artifact nor for the record that it could not be kept."""
+    [stored] = [path for path in store.record_files(tiny_results) if store.read_one(path).recipe == "baseline"]
+    kept = small_disk / stored.relative_to(tiny_results)
+    kept.parent.mkdir(parents=True)
+    shutil.copy(stored, kept)
     command = [sys.executable, "-m", "paretoboard", "run", str(tiny_task), "--results", str(small_disk)]
     command += ["--only", "diverging"]
+    resize(small_disk, f"{stored.stat().st_size // 1024 + 16}k")
     full = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert full.returncode != 0
+    assert full.returncode == 3, full.stderr
     assert "Traceback" not in full.stderr
-    assert "No space left on device" in full.stderr
-    assert store.read(small_disk).damaged == ()
-    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    roomy = subprocess.run([*command, "--retry"], capture_output=True, text=True, timeout=300)
-    found = {record.recipe: record.status for record in store.read(small_disk).records}
-    assert found == {"baseline": "ok", "diverging": "failed"}, roomy.stderr
+    assert "can't be stored: No space left on device" in full.stderr
+    assert store.verify(small_disk) == ()
+    resize(small_disk, "64m")
+    roomy = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    found = {record.recipe: record for record in store.read(small_disk).records}
+    assert {name: record.status for name, record in found.items()} == {"baseline": "ok", "diverging": "failed"}
+    assert found["diverging"].reason.startswith("DivergedError"), roomy.stderr
+    assert kept.read_bytes() == stored.read_bytes()
+
+
+def resize(disk: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)

@@ -21,11 +21,10 @@ from paretoboard.errors import NotApplicableError, RefusedError
 from paretoboard.runtimes import RUNTIMES, tensorrt
 from paretoboard.runtimes.devices import CudaDevice, DeviceSession, OnDevice, XlaDevice
 from paretoboard.spec import HardwareProfile
-from paretoboard.techniques.export import as_graph
 from paretoboard.techniques.quantize import Cast
 from paretoboard.techniques.run import Autocast, ChannelsLast, Compile, Cuda, OnnxRuntime, TensorRt, Xla
 from paretoboard_runners.measurement import check_device
-from small_models import candidate, inputs, workbench
+from small_models import candidate, exported, inputs, workbench
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +36,7 @@ needs_two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="n
 
 @pytest.fixture(scope="module")
 def graph() -> Candidate:
-    return as_graph(candidate())
+    return exported()
 
 
 def opened(held: Candidate, folder: Path, *, threads: int = 1) -> TorchSession:

@@ -16,13 +16,12 @@ from paretoboard import runtimes
 from paretoboard.artifact import Candidate, Execution, save
 from paretoboard.errors import NotApplicableError, StoreError, UnknownNameError
 from paretoboard.runtimes.statistics import statistics
-from paretoboard.techniques.export import as_graph
-from small_models import SHAPE, candidate, inputs
+from small_models import SHAPE, candidate, exported, inputs
 
 
 @pytest.fixture(scope="module")
 def graph() -> Candidate:
-    return as_graph(candidate())
+    return exported()
 
 
 @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])

@@ -24,7 +24,7 @@ from paretoboard.techniques.factorize import Tucker2
 from paretoboard.techniques.prune import MagnitudePruning
 from paretoboard.techniques.share import Clustered, LayerSharing, WeightClustering, cluster
 from paretoboard.techniques.train import Finetune
-from small_models import candidate, fingerprint, inputs, workbench
+from small_models import candidate, exported, fingerprint, inputs, workbench
 
 
 def weights_of(held: Candidate) -> dict[str, torch.Tensor]:
@@ -167,7 +167,7 @@ def test_an_exported_graph_holds_shared_weights_once(shared: Candidate) -> None:
     # Batch norm is folded in an exported graph only when a runtime optimizes it.
     graph = statistics(as_graph(shared))
     assert graph.macs == statistics(shared).macs
-    assert graph.parameters < 0.8 * statistics(as_graph(candidate("cifar-resnet20"))).parameters
+    assert graph.parameters < 0.8 * statistics(exported("cifar-resnet20")).parameters
 
 
 def test_a_shared_layer_may_be_one_that_was_replaced(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +26,7 @@ from paretoboard.registry import TECHNIQUES
 from paretoboard.runtimes.statistics import statistics
 from paretoboard.spec import TrainSettings
 from paretoboard.techniques import Applied, Technique, Workbench
-from paretoboard.techniques.export import as_graph
-from small_models import PREPROCESS, candidate, fingerprint, images, inputs, module, workbench
+from small_models import PREPROCESS, candidate, exported, fingerprint, images, inputs, module, workbench
 
 # Parameters that a technique has no default for.
 REQUIRED: dict[str, dict[str, Any]] = {
@@ -73,6 +75,11 @@ def bench(scratch: Path) -> Workbench:
     )
 
 
+def exports(made: Technique) -> bool:
+    """Whether it takes graphs, and makes one of what is none."""
+    return "onnx" in made.takes and made.gives == "onnx"
+
+
 def suited(name: str) -> Candidate:
     """A network that the technique can be applied to."""
     return candidate(ARCHITECTURES.get(name, "cifar-resnet8"))
@@ -87,11 +94,63 @@ class Built:
     random_kept: bool  # torch's global generator is as it was
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reloading:
+    """A fresh process that opens every artifact it is told of, and keeps its logits."""
+
+    process: subprocess.Popen[str]
+    logits: Path
+    errors: Path
+
+    def tell(self, artifact: Path) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # what ended it is told in the end
+            self.process.stdin.write(f"{artifact}\n")
+            self.process.stdin.flush()
+
+    def done(self) -> dict[str, np.ndarray]:
+        self.process.communicate(timeout=300)
+        assert self.process.returncode == 0, self.errors.read_text()
+        return dict(np.load(self.logits))
+
+
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
+def reloading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reloading]:
+    """Opens artifacts while others are still built: what is compiled, is compiled there only, and takes its time."""
+    program = """
+import pathlib, sys, numpy
+from paretoboard import runtimes
+images, out = numpy.load(sys.argv[1]), {}
+for folder in map(pathlib.Path, map(str.strip, sys.stdin)):
+    session = runtimes.open(folder, threads=2, batches=(len(images),))  # one for workers beside the caller
+    out[folder.parent.name] = runtimes.predict(session, images, len(images))
+    session.close()
+numpy.savez(sys.argv[2], **out)
+"""
+    folder = tmp_path_factory.mktemp("logits")
+    np.save(folder / "in.npy", PREPARED)
+    command = [sys.executable, "-c", program, str(folder / "in.npy"), str(folder / "out.npz")]
+    with (folder / "errors").open("w") as errors:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors, text=True)
+    yield Reloading(process=process, logits=folder / "out.npz", errors=folder / "errors")
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def built(reloading: Reloading, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
     """Every technique applied to the smallest network, twice, and saved; of OPTIONAL those that this machine has."""
     folder = tmp_path_factory.mktemp("artifacts")
-    return AsFarAsHere({name: build(name, folder / name) for name in NAMES if not missing(name, folder)})
+    made = AsFarAsHere()
+    for name in sorted(NAMES, key=lambda name: name != "run.compile"):  # compiling takes longest, so it begins first
+        try:
+            made[name] = build(name, folder / name)
+        except NotApplicableError:
+            if name not in OPTIONAL:
+                raise
+        else:
+            reloading.tell(made[name].folder)
+    return made
 
 
 class AsFarAsHere(dict[str, "Built"]):
@@ -101,17 +160,6 @@ class AsFarAsHere(dict[str, "Built"]):
         pytest.skip(f"{name} can't be built here; its reason is tested beside it")
 
 
-def missing(name: str, folder: Path) -> bool:
-    """Whether an optional technique says that this machine has not what it needs."""
-    if name not in OPTIONAL:
-        return False
-    try:
-        technique(name).apply(suited(name), bench(folder / "looking"))
-    except NotApplicableError:
-        return True
-    return False
-
-
 def build(name: str, folder: Path) -> Built:
     start = suited(name)
     assert start.module is not None
@@ -119,7 +167,9 @@ def build(name: str, folder: Path) -> Built:
     applied = technique(name).apply(start, bench(folder / "scratch"))
     random_kept = torch.equal(torch.get_rng_state(), random)
     torch.manual_seed(torch.initial_seed() + 1)  # the second build begins elsewhere
-    again = technique(name).apply(suited(name), bench(folder / "scratch-again"))
+    # What takes graphs has exported the network. Now it is given a graph that was exported apart from that one.
+    second = exported(start.architecture) if exports(technique(name)) else suited(name)
+    again = technique(name).apply(second, bench(folder / "scratch-again"))
     return Built(
         applied=applied,
         folder=folder / "one",
@@ -130,24 +180,9 @@ def build(name: str, folder: Path) -> Built:
 
 
 @pytest.fixture(scope="module")
-def reloaded(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    """Logits of every artifact from one fresh process; whatever is compiled is compiled here only."""
-    program = """
-import pathlib, sys, numpy
-from paretoboard import runtimes
-images, out = numpy.load(sys.argv[1]), {}
-for folder in map(pathlib.Path, sys.argv[3:]):
-    session = runtimes.open(folder, threads=2, batches=(len(images),))  # one for workers beside the caller
-    out[folder.parent.name] = runtimes.predict(session, images, len(images))
-    session.close()
-numpy.savez(sys.argv[2], **out)
-"""
-    folder = tmp_path_factory.mktemp("logits")
-    np.save(folder / "in.npy", PREPARED)
-    command = [sys.executable, "-c", program, str(folder / "in.npy"), str(folder / "out.npz")]
-    command += [str(one.folder) for one in built.values()]
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
-    return dict(np.load(folder / "out.npz"))
+def reloaded(built: dict[str, Built], reloading: Reloading) -> dict[str, np.ndarray]:
+    """Logits of every artifact from one fresh process."""
+    return reloading.done()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -162,12 +197,26 @@ def test_a_technique_is_a_frozen_dataclass_that_names_its_source(name: str) -> N
     assert all(field.kw_only for field in dataclasses.fields(made))  # type: ignore[arg-type]
 
 
+@pytest.fixture(scope="module")
+def imports() -> dict[str, list[str]]:
+    """By technique, the heavy libraries that are there once it was loaded after those before it, in a fresh process."""
+    program = """
+import json, sys
+from paretoboard.registry import TECHNIQUES
+heavy, found = {"torch", "numpy", "onnx", "onnxruntime"}, {}
+for name in sys.argv[1:]:
+    TECHNIQUES.load(name)
+    found[name] = sorted(heavy & set(sys.modules))
+print(json.dumps(found))
+"""
+    done = subprocess.run([sys.executable, "-c", program, *NAMES], capture_output=True, text=True, check=True)
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_technique_is_imported_without_torch(name: str) -> None:
-    program = f"from paretoboard.registry import TECHNIQUES; import sys; TECHNIQUES.load({name!r})\n"
-    program += "print({'torch', 'numpy', 'onnx', 'onnxruntime'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+def test_a_technique_is_imported_without_torch(name: str, imports: dict[str, list[str]]) -> None:
+    assert imports[name] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -254,7 +303,7 @@ def test_what_was_built_can_be_counted(name: str, built: dict[str, Built]) -> No
 def test_what_it_can_t_be_applied_to_is_refused_with_a_reason(name: str, graph: Candidate, tmp_path: Path) -> None:
     made = technique(name)
     refused = [] if "onnx" in made.takes else [graph]
-    if "onnx" in made.takes and made.gives == "onnx":
+    if exports(made):
         half = technique("quantize.cast").apply(candidate(), bench(tmp_path / "cast")).candidate
         compiled = dataclasses.replace(candidate(), execution=Execution(runtime="compile"))
         refused += [half, compiled]
@@ -265,4 +314,4 @@ def test_what_it_can_t_be_applied_to_is_refused_with_a_reason(name: str, graph: 
 
 @pytest.fixture(scope="module")
 def graph() -> Candidate:
-    return as_graph(candidate())
+    return exported()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections import Counter
 from pathlib import Path
 
@@ -21,12 +20,11 @@ from paretoboard.artifact import Candidate, save
 from paretoboard.errors import NotApplicableError
 from paretoboard.runtimes.ort import inference_session, session_options
 from paretoboard.spec import TrainSettings
-from paretoboard.techniques.export import as_graph
 from paretoboard.techniques.prune import MagnitudePruning, StructuredPruning
 from paretoboard.techniques.quantize import Cast, DynamicQuantization, StaticQuantization
 from paretoboard.techniques.run import OnnxRuntime
 from paretoboard.techniques.train import Finetune
-from small_models import SHAPE, candidate, inputs, workbench
+from small_models import SHAPE, candidate, exported, inputs, workbench
 
 
 def layers_of(held: Candidate) -> list[nn.Conv2d | nn.Linear]:
@@ -224,12 +222,6 @@ def test_a_recipe_of_prune_finetune_quantize_run_holds_together(tmp_path: Path) 
     session = runtimes.open(tmp_path / "a", threads=1, batches=())
     assert runtimes.predict(session, inputs(5), 2).shape == (5, 10)
     assert held.input_shape == SHAPE
-
-
-@functools.cache
-def exported(architecture: str = "cifar-resnet8") -> Candidate:
-    """The network as a graph; exporting takes a second or two, so it is done once."""
-    return as_graph(candidate(architecture))
 
 
 def graph_of(made: StaticQuantization | DynamicQuantization, scratch: Path) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import signal
 import subprocess
 import sys
 from itertools import count
@@ -135,21 +136,23 @@ with made.lesson(student, module(seed=9), 0.0) as lesson:
           checkpoint_every_s=0.0, loss=lesson, progress=progress)
 print(fingerprint(student))
 """
-    told = {}
-    for scratch, how in (("a", "straight"), ("b", "killed"), ("b", "resumed")):
+
+    def started(scratch: str, how: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", program, str(tmp_path / scratch), how]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        ) as process:
-            assert process.stdout is not None
-            lines = []
-            for line in process.stdout:
-                lines.append(line.strip())
-                if how == "killed" and line.startswith("0.5"):
-                    process.kill()
-        told[how] = lines
-    assert process.returncode == 0
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+    told = {}
+    with started("a", "straight") as straight:
+        with started("b", "killed") as killed:
+            assert killed.stdout is not None
+            for line in killed.stdout:
+                if line.startswith("0.5"):
+                    killed.kill()
+        with started("b", "resumed") as resumed:
+            told["resumed"] = resumed.communicate()[0].splitlines()
+        told["straight"] = straight.communicate()[0].splitlines()
+    assert (straight.returncode, killed.returncode, resumed.returncode) == (0, -signal.SIGKILL, 0)
     assert told["resumed"][-1] == told["straight"][-1]
     assert any("asking" in line for line in told["straight"])
     assert not any("asking" in line for line in told["resumed"])

@@ -80,7 +80,12 @@ class Timing:
             threads=len(self.worker.cores),
         )
         job = jobs.LaunchJob(
-            artifacts=(reference.artifact, self.candidate), batch=batch, plan=plan, input_file=self.input_file
+            artifacts=(reference.artifact, self.candidate),
+            batch=batch,
+            plan=plan,
+            input_file=self.input_file,
+            # Each runtime has threads of its own, and in one process those of one would wait beside the other's work.
+            apart=plan.threads > 1,
         )
         result, folder = self.worker.do(
             "paretoboard_runners.launch:launch", job, jobs.LaunchResult, preload=self.preload, limits=self.limits()

@@ -115,6 +115,7 @@ class LaunchJob:
     batch: int
     plan: LaunchPlan
     input_file: Path  # float32 array (n, channels, height, width)
+    apart: bool = False  # each artifact in a child process of its own, driven in turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

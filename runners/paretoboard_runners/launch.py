@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from paretoboard import runtimes
 from paretoboard.runtimes.input.session import InputSession
-from paretoboard_runners import feeding, jobs, repeats, timing
+from paretoboard_runners import apart, feeding, jobs, repeats, timing
 from paretoboard_runners.quality import input_count
 
 if TYPE_CHECKING:
@@ -31,18 +32,24 @@ def launch(job: jobs.LaunchJob, folder: Path, emit: Emitter) -> jobs.LaunchResul
     # All launches are forked from one process, so the arm that is loaded first would get the same memory in each.
     # Whether that ever matters was not seen; drawn anew for each launch, it could only be noise between launches.
     count = len(job.artifacts)
-    opened = {
-        index: runtimes.open(job.artifacts[index], threads=job.plan.threads, batches=(job.batch,))
-        for index in random.Random(job.plan.seed).sample(range(count), count)
-    }
-    arms = [SessionArm(opened[index], batches) for index in range(count)]
-    done = timing.run_launch(arms, job.plan, on_window=lambda share: emit({"stage": "timing", "launch_done": share}))
-    repeat_effects = repeats.measure(arms[-1], job.plan)
-    timed = opened[count - 1]
-    input_s = feeding.measure(timed.feed, arms[-1].inputs()) if isinstance(timed, InputSession) else ()
-    for session in opened.values():
-        session.close()
-    return keep(done, folder, repeat_effects=repeat_effects, input_s=input_s)
+    order = random.Random(job.plan.seed).sample(range(count), count)
+    with contextlib.ExitStack() as ends:
+        opened = {index: _opened(job, index, batches, ends) for index in order}
+        sides = [opened[index] for index in range(count)]
+        done = timing.drive(sides, job.plan, on_window=lambda share: emit({"stage": "timing", "launch_done": share}))
+        return keep(done, folder, repeat_effects=sides[-1].repeat_effects(job.plan), input_s=sides[-1].input_s())
+
+
+def _opened(
+    job: jobs.LaunchJob, index: int, batches: NDArray[np.float32], ends: contextlib.ExitStack
+) -> ArtifactSide | ArtifactApart:
+    """The side of one artifact; a process of its own ends with `ends`."""
+
+    def make() -> ArtifactSide:
+        session = runtimes.open(job.artifacts[index], threads=job.plan.threads, batches=(job.batch,))
+        return ArtifactSide(SessionArm(session, batches))
+
+    return ends.enter_context(ArtifactApart(make, name=str(job.artifacts[index]))) if job.apart else make()
 
 
 def keep(
@@ -60,6 +67,36 @@ def keep(
     )
 
 
+class ArtifactSide(timing.Here):
+    """An artifact that is timed in this process."""
+
+    def __init__(self, arm: SessionArm) -> None:
+        super().__init__(arm)
+        self._asked = arm
+
+    def repeat_effects(self, plan: timing.LaunchPlan) -> tuple[float, ...]:
+        """As `repeats.measure` finds them."""
+        return repeats.measure(self._asked, plan)
+
+    def input_s(self) -> tuple[float, ...]:
+        """As `SessionArm.input_s` finds them."""
+        return self._asked.input_s()
+
+
+class ArtifactApart(apart.Apart):
+    """The same in a process of its own."""
+
+    def repeat_effects(self, plan: timing.LaunchPlan) -> tuple[float, ...]:
+        """As `repeats.measure` finds them."""
+        effects: tuple[float, ...] = self.ask("repeat_effects", plan)
+        return effects
+
+    def input_s(self) -> tuple[float, ...]:
+        """As `SessionArm.input_s` finds them."""
+        found: tuple[float, ...] = self.ask("input_s")
+        return found
+
+
 class SessionArm:
     """A runtime's session as something that is timed."""
 
@@ -75,6 +112,10 @@ class SessionArm:
     def inputs(self) -> Sequence[Any]:
         """The batches, each prepared from a copy."""
         return [self._session.prepare(batch.copy()) for batch in self._batches]
+
+    def input_s(self) -> tuple[float, ...]:
+        """Seconds of calls of the input pipeline alone, without the model; none where there is no pipeline."""
+        return feeding.measure(self._session.feed, self.inputs()) if isinstance(self._session, InputSession) else ()
 
     def unseen(self, count: int) -> Sequence[Any]:
         """So many inputs that were never given before."""

@@ -54,6 +54,13 @@ class ControlClosedError(Exception):
     """Whoever asked for this child is gone."""
 
 
+def how_ended(status: int) -> str:
+    """What os.waitpid's `status` says, in plain words."""
+    if os.WIFSIGNALED(status):
+        return f"killed by {_signal_name(os.WTERMSIG(status))}"
+    return f"ended with exit code {os.WEXITSTATUS(status)}"
+
+
 def die_with_parent(parent: int) -> None:
     """Ask the kernel to kill this process when its parent ends; at once if that has happened."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

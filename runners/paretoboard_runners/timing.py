@@ -35,7 +35,7 @@ KEPT_SHARE: Final = 0.1  # of the outputs, compared with the quality phase's (ML
 
 
 class Arm(Protocol):
-    """One of the things that are timed against each other."""
+    """One of the things that are timed against each other, in this process."""
 
     def refresh(self) -> None:
         """Put weights into fresh buffers."""
@@ -50,6 +50,22 @@ class Arm(Protocol):
         """The best guess for every image of one output, after the window is over."""
 
 
+class Side(Protocol):
+    """An arm as a launch drives it, wherever it lives: `Here` or `apart.Apart`."""
+
+    def fresh(self, hole: int) -> None:
+        """Begin a window: copy weights and inputs into new memory, after a hole of so many bytes."""
+
+    def warm_up(self, calls: int) -> int:
+        """Call a few times; the nanoseconds that the fastest call took, at least 1."""
+
+    def leg(self, position: int, calls: int, threads: int, launch_start: int, *, keep: bool) -> CallLog:
+        """`calls` timed calls in a row, from input `position` on; the last output is kept, or not."""
+
+    def end_window(self) -> list[tuple[int, tuple[int, ...]]]:
+        """What was kept: each output's position among the inputs, and its best guesses."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
     """How long one launch lasts, and from which seed it draws."""
@@ -61,7 +77,7 @@ class LaunchPlan:
 
 @dataclass(slots=True)
 class CallLog:
-    """Columns of every timed call of a launch; appended to in place since it is filled while the clock runs."""
+    """Columns of timed calls, of a leg or of a launch; appended to in place since they grow while the clock runs."""
 
     window: list[int] = field(default_factory=list)
     block: list[int] = field(default_factory=list)
@@ -70,6 +86,15 @@ class CallLog:
     wall_ns: list[int] = field(default_factory=list)
     cpu_ns: list[int] = field(default_factory=list)
     switches: list[int] = field(default_factory=list)
+
+    def extend(self, leg: CallLog, *, window: int, block: int, arm: int) -> None:
+        """Add the calls of one leg."""
+        for name in ("start_ns", "wall_ns", "cpu_ns", "switches"):
+            getattr(self, name).extend(getattr(leg, name))
+        calls = len(leg.wall_ns)
+        self.window.extend([window] * calls)
+        self.block.extend([block] * calls)
+        self.arm.extend([arm] * calls)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The columns as arrays, ready to be saved."""
@@ -100,37 +125,42 @@ class Launch:
 def run_launch(
     arms: Sequence[Arm], plan: LaunchPlan, *, on_window: Callable[[float], None] = lambda share: None
 ) -> Launch:
-    """Time `arms` against each other until `plan.seconds` are over and at least two windows are full.
+    """Time `arms`, all in this process, against each other as `drive` does."""
+    return drive([Here(arm) for arm in arms], plan, on_window=on_window)
+
+
+def drive(
+    sides: Sequence[Side], plan: LaunchPlan, *, on_window: Callable[[float], None] = lambda share: None
+) -> Launch:
+    """Time `sides` against each other until `plan.seconds` are over and at least two windows are full.
 
     Args:
         on_window: told the share of the launch that is over, between windows, never inside one.
     """
     rng = random.Random(plan.seed)
     log, states, outputs = CallLog(), [], []
-    fastest_ns: dict[int, int] = {}  # call of each arm among its warm-ups
+    fastest_ns: dict[int, int] = {}  # call of each side among its warm-ups
     launch_start = time.perf_counter_ns()
     elapsed_s = 0.0
     window = 0
     while window < LAUNCH_WINDOWS or elapsed_s < plan.seconds:
         before = machine_state.read()
-        holes, inputs, refresh_s = _fresh_buffers(arms, rng)
+        refresh_s = _fresh_buffers(sides, rng)
         warm_ups = 3 if window == 0 else 1
         # The first leg belongs to another arm than the last warm-up, so that it is like every leg after a switch.
-        first_order = rng.sample(range(len(arms)), len(arms))
+        first_order = rng.sample(range(len(sides)), len(sides))
         for index in first_order:
-            took_ns = warm_up(arms[index].call, inputs[index], warm_ups)
+            took_ns = sides[index].warm_up(warm_ups)
             fastest_ns[index] = min(fastest_ns.get(index, took_ns), took_ns)
-        leg_calls = _like_legs([leg_of(fastest_ns[index]) for index in range(len(arms))])
+        leg_calls = _like_legs([leg_of(fastest_ns[index]) for index in range(len(sides))])
         with no_garbage_collection():
-            kept = _run_window(
-                arms, inputs, leg_calls, first_order, rng, log, window, plan.threads, launch_start, refresh_s
-            )
+            _run_window(sides, leg_calls, first_order, rng, log, window, plan.threads, launch_start, refresh_s)
         outputs += [
-            KeptOutput(arm=index, position=position, classes=tuple(arms[index].classes_of(output)))
-            for index, position, output in kept
+            KeptOutput(arm=index, position=position, classes=classes)
+            for index, side in enumerate(sides)
+            for position, classes in side.end_window()
         ]
         states.append(machine_state.between(before, machine_state.read()))
-        del holes
         window += 1
         elapsed_s = (time.perf_counter_ns() - launch_start) / 1e9
         on_window(min(1.0, elapsed_s / plan.seconds))
@@ -143,16 +173,47 @@ def run_launch(
     )
 
 
-def _fresh_buffers(arms: Sequence[Arm], rng: random.Random) -> tuple[list[bytearray], list[Sequence[Any]], float]:
-    """Copy weights and inputs of all arms into new memory, in random order with random holes between."""
+class Here:
+    """The side of an arm in this process."""
+
+    def __init__(self, arm: Arm) -> None:
+        self._arm = arm
+        self._hole = bytearray()
+        self._inputs: Sequence[Any] = ()
+        self._kept: list[tuple[int, Any]] = []
+
+    def fresh(self, hole: int) -> None:
+        """New memory for the arm's weights and inputs."""
+        self._hole = bytearray(hole)
+        self._arm.refresh()
+        self._inputs = self._arm.inputs()
+
+    def warm_up(self, calls: int) -> int:
+        """Of the arm."""
+        return warm_up(self._arm.call, self._inputs, calls)
+
+    def leg(self, position: int, calls: int, threads: int, launch_start: int, *, keep: bool) -> CallLog:
+        """Of the arm."""
+        log = CallLog()
+        output = run_leg(self._arm.call, self._inputs, position, calls, log, threads, launch_start)
+        if keep:
+            self._kept.append(((position + calls - 1) % len(self._inputs), output))
+        return log
+
+    def end_window(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Ask the arm for its guesses now that the clock doesn't run."""
+        answers = [(position, tuple(self._arm.classes_of(output))) for position, output in self._kept]
+        self._kept.clear()
+        self._hole = bytearray()
+        return answers
+
+
+def _fresh_buffers(sides: Sequence[Side], rng: random.Random) -> float:
+    """New memory for all sides, in random order with random holes between; the seconds it took."""
     start = time.perf_counter()
-    holes: list[bytearray] = []
-    inputs: list[Sequence[Any]] = [()] * len(arms)
-    for index in rng.sample(range(len(arms)), len(arms)):
-        holes.append(bytearray(rng.randrange(64, 1 << 18)))
-        arms[index].refresh()
-        inputs[index] = arms[index].inputs()
-    return holes, inputs, time.perf_counter() - start
+    for index in rng.sample(range(len(sides)), len(sides)):
+        sides[index].fresh(rng.randrange(64, 1 << 18))
+    return time.perf_counter() - start
 
 
 def warm_up(call: Callable[[Any], Any], inputs: Sequence[Any], calls: int) -> int:
@@ -182,8 +243,7 @@ def _like_legs(own: Sequence[int]) -> list[int]:
 
 
 def _run_window(
-    arms: Sequence[Arm],
-    inputs: Sequence[Sequence[Any]],
+    sides: Sequence[Side],
     leg_calls: Sequence[int],
     order: Sequence[int],
     rng: random.Random,
@@ -192,25 +252,20 @@ def _run_window(
     threads: int,
     launch_start: int,
     refresh_s: float,
-) -> list[tuple[int, int, Any]]:
-    """Blocks until the window is full; the outputs that were kept, as (arm, position of the input, output)."""
+) -> None:
+    """Blocks until the window is full."""
     length_ns = int(max(WINDOW_S, REALLOCATION_FACTOR * refresh_s) * 1e9)
-    kept: list[tuple[int, int, Any]] = []
     start_ns = time.perf_counter_ns()
     block = 0
     while block < WINDOW_BLOCKS or time.perf_counter_ns() - start_ns < length_ns:
         for leg, index in enumerate([*order, *reversed(order)]):
             calls = leg_calls[index]
-            position = (block * 2 + leg // len(arms)) * calls
-            output = run_leg(arms[index].call, inputs[index], position, calls, log, threads, launch_start)
-            log.window.extend([window] * calls)
-            log.block.extend([block] * calls)
-            log.arm.extend([index] * calls)
-            if rng.random() < KEPT_SHARE:
-                kept.append((index, (position + calls - 1) % len(inputs[index]), output))
-        order = rng.sample(range(len(arms)), len(arms))
+            position = (block * 2 + leg // len(sides)) * calls
+            keep = rng.random() < KEPT_SHARE
+            done = sides[index].leg(position, calls, threads, launch_start, keep=keep)
+            log.extend(done, window=window, block=block, arm=index)
+        order = rng.sample(range(len(sides)), len(sides))
         block += 1
-    return kept
 
 
 def run_leg(

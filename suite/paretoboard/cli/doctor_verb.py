@@ -47,7 +47,7 @@ def doctor(
         typer.Option("--calibrate", help="Compare programs with themselves, and store this machine's noise floor."),
     ] = False,
     comparisons: Annotated[
-        int, typer.Option(min=4, max=1000, help="How many pairs of each kind --calibrate takes.")
+        int, typer.Option(min=2, max=1000, help="How many pairs of each kind --calibrate takes.")
     ] = 12,
     results: options.Results = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long to watch the cores.")] = 2.0,

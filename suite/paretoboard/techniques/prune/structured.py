@@ -23,15 +23,13 @@ from paretoboard.techniques.prune.latency import TimeShare, time_share
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor, nn
+    from torch import Tensor, nn  # noqa: TC004 - no one resolves _Cut's annotations, and torch is slow to import
 
     from paretoboard.artifact import Candidate
     from paretoboard.techniques import Workbench
 
-    Cut = Callable[[float], nn.Module | None]
-
 _TOLERANCE: Final = 0.05  # of the budget's share: what is further off is not what was asked for
-_GRADIENT_BATCH: Final = 64  # images whose gradients are averaged before they are squared
+_IMAGE_BATCH: Final = 64  # images at once, whose gradients are averaged before they are squared
 # A layer that lost all its channels is no network; the library would let a global ranking empty one.
 _GLOBAL_LIMIT: Final = 0.9
 _BUDGETS: Final = ("parameters", "macs", "latency")
@@ -39,29 +37,40 @@ _UNITS: Final = {"parameters": "parameters", "macs": "MACs"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Cut:
+    """A network without some of its channels."""
+
+    module: nn.Module
+    kept: dict[str, list[int]]  # convolution or linear layer -> which output channels of the whole network it has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StructuredPruning(Technique):
     """Cut out whole filters, and all that depended on them, to a budget of parameters, MACs or measured latency.
 
     Latency is that of one image on one thread, in CPU time beside the network as it comes, measured on the machine that
-    builds: the least cut of 1/32, 2/32, ... of the channels that takes no more than what was asked for.
+    builds: the least cut of 1/32, 2/32, ... of the channels that saves as much as was asked for.
     """
 
     source = (
         "Fang et al. 2023, DepGraph, arXiv:2301.12900; filter norms: Li et al. 2017, arXiv:1608.08710; "
         "Taylor: Molchanov et al. 2019, arXiv:1906.10771, section 3.1; "
-        "geometric median: He et al. 2019, arXiv:1811.00250; "
+        "geometric median: He et al. 2019, arXiv:1811.00250; refit: He et al. 2017, arXiv:1707.06168, section 3.1; "
         "to a measured latency: Yang et al. 2018, NetAdapt, arXiv:1804.03230, section 3"
     )
+    version = 2  # 2: a global Taylor ranking compares importance as it is; `latency` is what goes, not what is left
     takes = ("torch",)
 
     parameters: Annotated[float, Gt(0), Lt(1)] | None = None  # share of the parameters to remove; this
     macs: Annotated[float, Gt(0), Lt(1)] | None = None  # or the share of the MACs to remove
-    latency: Annotated[float, Gt(0), Lt(1)] | None = None  # or the share of the time to be left; only one of the three
+    latency: Annotated[float, Gt(0), Lt(1)] | None = None  # or the share of the time; one of the three
     # Named here and not read from the steps that follow: recipes that begin alike share what they build.
     timed_in: Literal["eager", "onnxruntime"] = "eager"  # for `latency`: the runtime that the recipe ends in
     importance: Literal["l1", "l2", "taylor", "geometric_median", "random"] = "l2"  # what decides which filters go
     scope: Literal["layer", "global"] = "layer"  # the same share of each layer, or the least important of all layers
-    images: Annotated[int, Ge(1)] = 512  # training images that importance "taylor" takes gradients on
+    multiple: Annotated[int, Ge(1)] = 1  # layers keep multiples of so many channels: kernels compute in blocks
+    refit: bool = False  # solve the weights that are left for the outputs that their layers had; no training
+    images: Annotated[int, Ge(1)] = 512  # training images for importance "taylor" and for `refit`
 
     def __post_init__(self) -> None:
         given = [name for name in _BUDGETS if getattr(self, name) is not None]
@@ -70,10 +79,12 @@ class StructuredPruning(Technique):
             raise InputError(f"needs exactly one budget of 'parameters', 'macs' and 'latency', found {found}")
         if self.timed_in != "eager" and self.latency is None:
             raise InputError(f"timed_in = '{self.timed_in}' goes with a budget of 'latency' only")
+        if self.multiple > 1 and self.scope == "global":
+            raise InputError(f"multiple = {self.multiple} goes with scope = 'layer' only")
 
     def needs_now(self) -> tuple[Need, ...]:
-        """Training images for importance "taylor"."""
-        return ("train",) if self.importance == "taylor" else ()
+        """Training images for importance "taylor" and to refit."""
+        return ("train",) if self.importance == "taylor" or self.refit else ()
 
     def unrepeatable(self) -> str:
         """A latency is measured, and decides."""
@@ -89,30 +100,48 @@ class StructuredPruning(Technique):
 
         Raises: NotApplicableError for an ONNX graph, and for a network that can't be cut to what was asked.
         """
-        module = own_float32_module(candidate, "prune.structured").requires_grad_(True)
-        gradients, seen = self._gradients(module, bench)
+        from paretoboard.techniques.prune.refit import solve_for_outputs
 
-        def cut(ratio: float) -> nn.Module | None:
+        module = own_float32_module(candidate, "prune.structured").requires_grad_(True)
+        images = self._images(bench) if self.needs_now() else None
+        gradients = self._gradients(module, images)
+
+        def cut(ratio: float) -> _Cut | None:
             return self._cut(_copy(module, gradients), candidate, ratio, bench.seed)
 
         if self.latency is not None:
-            best, note = self._to_latency(cut, self.latency, candidate, bench)
+            best, note = self._to_latency(cut, 1 - self.latency, candidate, bench)
         else:
             best, note = self._to_count(cut, candidate, bench)
-        return Applied(candidate=dataclasses.replace(candidate, module=best), images_seen=seen, notes=(note,))
+        notes = [note]
+        if self.refit:
+            assert images is not None
+            solved = solve_for_outputs(best.module, module, best.kept, lambda: (batch for batch, _ in images))
+            notes.append(f"{solved} layers solved again for the outputs they had")
+        return Applied(
+            candidate=dataclasses.replace(candidate, module=best.module),
+            images_seen=sum(len(labels) for _, labels in images or ()),
+            notes=tuple(notes),
+        )
 
-    def _to_count(self, cut: Cut, candidate: Candidate, bench: Workbench) -> tuple[nn.Module, str]:
+    def _to_count(
+        self, cut: Callable[[float], _Cut | None], candidate: Candidate, bench: Workbench
+    ) -> tuple[_Cut, str]:
         """The cut that comes nearest to the budget, and what it reached."""
         budget = "macs" if self.parameters is None else "parameters"
         wanted = self.macs if self.parameters is None else self.parameters
         assert wanted is not None
         whole = _count(candidate, budget)
-        best, reached = nearest_count(
-            cut,
-            lambda module: 1 - _count(dataclasses.replace(candidate, module=module), budget) / whole,
-            wanted,
-            lambda done: bench.progress(done, "searching how many channels to cut"),
-        )
+
+        def removed(tried: _Cut) -> float:
+            return 1 - _count(dataclasses.replace(candidate, module=tried.module), budget) / whole
+
+        def progress(done: float) -> None:
+            bench.progress(done, "searching how many channels to cut")
+
+        # mypy takes the None of `cut` for a part of the type variable where it is not told.
+        search: Callable[..., tuple[_Cut | None, float]] = nearest_count
+        best, reached = search(cut, removed, wanted, progress)
         if best is None or abs(reached - wanted) > _TOLERANCE:
             raise NotApplicableError(
                 f"prune.structured: asked to remove {wanted:.1%} of the {_UNITS[budget]}; "
@@ -120,23 +149,25 @@ class StructuredPruning(Technique):
             )
         return best, f"{reached:.1%} of the {_UNITS[budget]} removed, {wanted:.1%} asked for"
 
-    def _to_latency(self, cut: Cut, wanted: float, candidate: Candidate, bench: Workbench) -> tuple[nn.Module, str]:
-        """The least cut on the grid that is fast enough, and what it reached."""
+    def _to_latency(
+        self, cut: Callable[[float], _Cut | None], left: float, candidate: Candidate, bench: Workbench
+    ) -> tuple[_Cut, str]:
+        """The least cut on the grid that takes at most `left` of the time, and what it reached."""
         with tempfile.TemporaryDirectory(dir=bench.scratch) as drafts:
             whole = self._stored(candidate, Path(drafts) / "whole")
 
-            def time_of(module: nn.Module) -> TimeShare:
+            def time_of(tried: _Cut) -> TimeShare:
                 with tempfile.TemporaryDirectory(dir=drafts) as own:
-                    stored = self._stored(dataclasses.replace(candidate, module=module), Path(own) / "cut")
-                    return time_share(whole, stored, candidate.input_shape, decide=wanted, seed=bench.seed)
+                    stored = self._stored(dataclasses.replace(candidate, module=tried.module), Path(own) / "cut")
+                    return time_share(whole, stored, candidate.input_shape, decide=left, seed=bench.seed)
 
-            least, fastest = least_cut(cut, time_of, wanted, bench.progress)
+            least, fastest = least_cut(cut, time_of, left, bench.progress)
         where = f"at batch 1 on one thread in {self.timed_in}, measured on this machine"
         if least is None:
             found = f"the fastest cut takes {fastest.time} of the whole network" if fastest else "no cut of it runs"
-            raise NotApplicableError(f"prune.structured: asked for {wanted:.1%} of the time; {found} {where}")
+            raise NotApplicableError(f"prune.structured: asked to leave {left:.1%} of the time; {found} {where}")
         return least.network, (
-            f"{least.step}/{GRID} of the channels cut: {least.time} of the whole network {where}, {wanted:.1%} asked "
+            f"{least.step}/{GRID} of the channels cut: {least.time} of the whole network {where}, {left:.1%} asked "
             "for; another machine, or another measurement, may choose another share"
         )
 
@@ -145,33 +176,43 @@ class StructuredPruning(Technique):
         artifact.save(candidate if self.timed_in == "eager" else as_graph(candidate), folder)
         return folder
 
-    def _gradients(self, module: nn.Module, bench: Workbench) -> tuple[list[Tensor | None], int]:
-        """How large each parameter's gradient is on training images, where it decides, and how many images those are.
-
-        The root of the mean square over batches: the mean itself is next to nothing in a network that was trained.
-        """
+    def _images(self, bench: Workbench) -> list[tuple[Tensor, Tensor]]:
+        """Training images chosen by the seed, preprocessed, and their labels, in batches."""
         import numpy as np
         import torch
 
         from paretoboard.datasets.preprocess import preprocess_images
 
+        images = bench.train_images()
+        order = np.random.default_rng(bench.seed).permutation(len(images))[: self.images]
+        parts = [order[start : start + _IMAGE_BATCH] for start in range(0, len(order), _IMAGE_BATCH)]
+        return [
+            (
+                torch.from_numpy(preprocess_images(images.pixels[part], bench.preprocess)),
+                torch.from_numpy(images.labels[part]),
+            )
+            for part in parts
+        ]
+
+    def _gradients(self, module: nn.Module, images: list[tuple[Tensor, Tensor]] | None) -> list[Tensor | None]:
+        """How large each parameter's gradient is on `images`, where it decides.
+
+        The root of the mean square over batches: the mean itself is next to nothing in a network that was trained.
+        """
+        import torch
+
         parameters = list(module.parameters())
         if self.importance != "taylor":
-            return [None for _ in parameters], 0
-        images = bench.train_images()
-        count = min(self.images, len(images))
-        order = np.random.default_rng(bench.seed).permutation(len(images))[:count]
+            return [None for _ in parameters]
+        assert images is not None
         squares = [torch.zeros_like(parameter) for parameter in parameters]
-        for start in range(0, count, _GRADIENT_BATCH):
-            chosen = order[start : start + _GRADIENT_BATCH]
-            logits = module(torch.from_numpy(preprocess_images(images.pixels[chosen], bench.preprocess)))
-            loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(images.labels[chosen]))
+        for batch, labels in images:
+            loss = torch.nn.functional.cross_entropy(module(batch), labels)
             for square, gradient in zip(squares, torch.autograd.grad(loss, parameters), strict=True):
                 square.add_(gradient.square())
-        steps = -(-count // _GRADIENT_BATCH)
-        return [(square / steps).sqrt() for square in squares], count
+        return [(square / len(images)).sqrt() for square in squares]
 
-    def _cut(self, module: nn.Module, candidate: Candidate, ratio: float, seed: int) -> nn.Module | None:
+    def _cut(self, module: nn.Module, candidate: Candidate, ratio: float, seed: int) -> _Cut | None:
         """`module` without the least important `ratio` of its channels; None if it then doesn't run."""
         import torch
         import torch_pruning
@@ -186,6 +227,7 @@ class StructuredPruning(Technique):
                 images,
                 self._ranking(),
                 pruning_ratio=ratio,
+                pruning_ratio_dict=self._rounded(module, ratio),
                 global_pruning=self.scope == "global",
                 max_pruning_ratio=_GLOBAL_LIMIT if self.scope == "global" else 1.0,
                 ignored_layers=_kept(module, candidate.classes),
@@ -193,14 +235,30 @@ class StructuredPruning(Technique):
                 in_channel_groups={},
                 out_channel_groups={},
             )
-            pruner.step()
+            kept = _step(pruner, module)
         module.zero_grad(set_to_none=True)
         try:
             with torch.inference_mode():
                 logits = module.eval()(images)
         except RuntimeError:  # a layer without a channel, or shapes that no longer fit
             return None
-        return module if logits.shape == (2, candidate.classes) and bool(logits.isfinite().all()) else None
+        runs = logits.shape == (2, candidate.classes) and bool(logits.isfinite().all())
+        return _Cut(module=module, kept=kept) if runs else None
+
+    def _rounded(self, module: nn.Module, ratio: float) -> dict[Any, float] | None:
+        """The share of each layer that leaves it the multiple nearest to what `ratio` would; never none."""
+        from torch import nn
+
+        if self.multiple == 1:
+            return None
+        shares: dict[Any, float] = {}
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                channels = len(layer.weight)
+                left = max(1, round((1 - ratio) * channels / self.multiple)) * self.multiple
+                # The library takes the whole part of what is left, which rounding could put one below.
+                shares[layer] = max(0.0, 1 - (left + 0.5) / channels)
+        return shares
 
     def _ranking(self) -> Any:
         from torch_pruning import importance
@@ -211,11 +269,28 @@ class StructuredPruning(Technique):
             case "l2":
                 return importance.GroupMagnitudeImportance(p=2)
             case "taylor":
-                return importance.GroupTaylorImportance()
+                # Between layers the paper compares importance as it is, not as a share of the layer's mean.
+                return importance.GroupTaylorImportance(normalizer="mean" if self.scope == "layer" else None)
             case "geometric_median":
                 return importance.FPGMImportance()
             case "random":
                 return importance.RandomImportance()
+
+
+def _step(pruner: Any, module: nn.Module) -> dict[str, list[int]]:
+    """Let the library cut; which output channels each convolution and linear layer of `module` is left with."""
+    from torch import nn
+
+    layers = {layer: name for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+    kept = {name: list(range(len(layer.weight))) for layer, name in layers.items()}
+    for group in pruner.step(interactive=True):
+        for dependency, indices in group:
+            name = layers.get(dependency.target.module)
+            if name is not None and pruner.DG.is_out_channel_pruning_fn(dependency.handler):
+                gone = set(indices)
+                kept[name] = [channel for place, channel in enumerate(kept[name]) if place not in gone]
+        group.prune()
+    return kept
 
 
 def _copy(module: nn.Module, gradients: list[Tensor | None]) -> nn.Module:
