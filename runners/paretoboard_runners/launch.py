@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from paretoboard import runtimes
-from paretoboard_runners import apart, jobs, repeats, timing
+from paretoboard.runtimes.input.session import InputSession
+from paretoboard_runners import apart, feeding, jobs, repeats, timing
 from paretoboard_runners.quality import input_count
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def launch(job: jobs.LaunchJob, folder: Path, emit: Emitter) -> jobs.LaunchResul
         opened = {index: _opened(job, index, batches, ends) for index in order}
         sides = [opened[index] for index in range(count)]
         done = timing.drive(sides, job.plan, on_window=lambda share: emit({"stage": "timing", "launch_done": share}))
-        return keep(done, folder, repeat_effects=sides[-1].repeat_effects(job.plan))
+        return keep(done, folder, repeat_effects=sides[-1].repeat_effects(job.plan), input_s=sides[-1].input_s())
 
 
 def _opened(
@@ -55,7 +56,9 @@ def _opened(
     return side
 
 
-def keep(done: timing.Launch, folder: Path, *, repeat_effects: tuple[float, ...]) -> jobs.LaunchResult:
+def keep(
+    done: timing.Launch, folder: Path, *, repeat_effects: tuple[float, ...], input_s: tuple[float, ...] = ()
+) -> jobs.LaunchResult:
     """Write the calls of a launch to `calls.npz`; the rest is the job's result."""
     np.savez(folder / CALLS, allow_pickle=False, **done.calls.arrays())
     return jobs.LaunchResult(
@@ -64,6 +67,7 @@ def keep(done: timing.Launch, folder: Path, *, repeat_effects: tuple[float, ...]
         elapsed_s=done.elapsed_s,
         timed_s=done.timed_s,
         repeat_effects=repeat_effects,
+        input_s=input_s,
     )
 
 
@@ -78,6 +82,10 @@ class ArtifactSide(timing.Here):
         """As `repeats.measure` finds them."""
         return repeats.measure(self._asked, plan)
 
+    def input_s(self) -> tuple[float, ...]:
+        """As `SessionArm.input_s` finds them."""
+        return self._asked.input_s()
+
 
 class ArtifactApart(apart.Apart):
     """The same in a process of its own."""
@@ -86,6 +94,11 @@ class ArtifactApart(apart.Apart):
         """As `repeats.measure` finds them."""
         effects: tuple[float, ...] = self.ask("repeat_effects", plan)
         return effects
+
+    def input_s(self) -> tuple[float, ...]:
+        """As `SessionArm.input_s` finds them."""
+        found: tuple[float, ...] = self.ask("input_s")
+        return found
 
 
 class SessionArm:
@@ -103,6 +116,10 @@ class SessionArm:
     def inputs(self) -> Sequence[Any]:
         """The batches, each prepared from a copy."""
         return [self._session.prepare(batch.copy()) for batch in self._batches]
+
+    def input_s(self) -> tuple[float, ...]:
+        """Seconds of calls of the input pipeline alone, without the model; none where there is no pipeline."""
+        return feeding.measure(self._session.feed, self.inputs()) if isinstance(self._session, InputSession) else ()
 
     def unseen(self, count: int) -> Sequence[Any]:
         """So many inputs that were never given before."""

@@ -168,8 +168,12 @@ def _dtype(node: Any, dtypes: Mapping[str, str]) -> str:
 
 
 def _split(nodes: Iterable[Any]) -> tuple[list[str], list[str]]:
-    """Names of the convolutions and matrix products that compute in INT8, and of those that compute in float."""
-    both = [node for node in nodes if node.op_type in graph.CONVOLUTIONS or node.op_type in graph.PRODUCTS]
+    """Names of the convolutions and matrix products that compute in INT8, and of those that compute in float.
+
+    Recurrent layers are matrix products, which no INT8 kernel is for.
+    """
+    with_macs = {*graph.CONVOLUTIONS, *graph.PRODUCTS, *graph.RECURRENT}
+    both = [node for node in nodes if node.op_type in with_macs]
     integer = [str(node.name) for node in both if node.op_type in graph.INTEGER]
     return integer, [str(node.name) for node in both if node.op_type not in graph.INTEGER]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -213,7 +214,9 @@ class StructuredPruning(Technique):
         import torch_pruning
 
         images = torch.rand((2, *candidate.input_shape), generator=torch.Generator().manual_seed(seed))
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            # It cuts parameters that belong to no layer, as a transformer's positions, along their last dimension.
+            warnings.filterwarnings("ignore", "Unwrapped parameters detected")
             torch.manual_seed(seed)
             pruner = torch_pruning.pruner.BasePruner(
                 module,
