@@ -208,6 +208,7 @@ def _cost(
         compressed_bytes=len(lzma.compress(content, preset=_LZMA_PRESET)),
         notes=(*(before.notes if before else ()), *applied.notes),
         energy_j=_sum(before.energy_j if before else 0.0, used_j),
+        metrics=applied.metrics or (before.metrics if before else ()),
     )
 
 

@@ -48,6 +48,7 @@ class BuildCost:
     compressed_bytes: int  # under LZMA
     notes: tuple[str, ...]
     energy_j: float | None = None  # of all steps up to it; None where no counter can be read
+    metrics: tuple[MetricValue, ...] = ()  # of the last step up to it that measured some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,6 +139,7 @@ class Measurement:
         draft.add("file_size", cost.file_bytes, n=1)
         draft.add("compressed_size", cost.compressed_bytes, n=1)
         draft.notes += cost.notes
+        draft.metrics += cost.metrics
         if cost.energy_j is not None:
             draft.add("build_energy", cost.energy_j, n=1)
 

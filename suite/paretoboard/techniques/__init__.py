@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from paretoboard.artifact import Candidate, Form
 from paretoboard.datasets import Images
 from paretoboard.durable import CHECKPOINT_EVERY_S
+from paretoboard.records import MetricValue
 from paretoboard.spec import Preprocess, TrainSettings
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Applied:
     candidate: Candidate
     images_seen: int = 0
     notes: tuple[str, ...] = ()  # what was reached, in plain words: "31.2 % of the parameters removed"
+    metrics: tuple[MetricValue, ...] = ()  # of building, that no one else can measure
 
 
 class Technique(ABC):

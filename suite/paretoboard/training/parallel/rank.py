@@ -1,0 +1,177 @@
+"""One rank of a training that several processes share."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from paretoboard import artifact
+from paretoboard.datasets import Images
+from paretoboard.errors import DivergedError, InputError
+from paretoboard.training import weights_digest
+from paretoboard.training.parallel import job as jobs
+from paretoboard.training.parallel.comparing import compare
+from paretoboard.training.parallel.process import Memory, die_with
+from paretoboard.training.parallel.pulse import Pulse
+from paretoboard.training.parallel.sharing import Learner, Share, Work, work_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from paretoboard.training.parallel.job import Comparison, Job, Way
+
+_BACKENDS: Final = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
+_GRACE_S: Final = 1.0  # a rank that was killed is to be found before those that its death broke
+_SLACK_S: Final = 30.0  # whoever watches ends a training that hangs before its collectives do
+_TRAINING_SHARE: Final = 0.8  # of the time, about; the rest compares
+
+
+def run(folder: str, descriptor: int, launcher: int) -> None:
+    """The training of the job in `folder`, as the rank that the environment says.
+
+    Args:
+        descriptor: a pipe that signs of life are written to.
+        launcher: process id of the parent, with which this process ends.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the launcher's own handler was inherited
+    die_with(launcher)
+    rank = int(os.environ["RANK"])
+    try:
+        with Pulse(descriptor, rank) as pulse:
+            _take_part(jobs.read(jobs.Job, Path(folder) / jobs.JOB), Path(folder), pulse)
+    except Exception as error:
+        failure = jobs.Failure(who=rank, kind=type(error).__name__, message=str(error), at_s=time.monotonic())
+        jobs.write(Path(folder) / jobs.FAILURE.format(rank), failure)
+        time.sleep(_GRACE_S)
+        raise
+
+
+def share_of(way: Way) -> Callable[[nn.Module, Work], Share]:
+    """What makes a rank's share of a network, for one way of sharing."""
+    # Here, since each takes a part of torch that the others do without: a second of imports.
+    if way == "pipeline":
+        from paretoboard.training.parallel.pipeline import Pipeline
+
+        return Pipeline
+    if way == "tensor":
+        from paretoboard.training.parallel.tensor import TensorParallel
+
+        return TensorParallel
+    from paretoboard.training.parallel.data import DataParallel, Sharded
+
+    return DataParallel if way == "data" else Sharded
+
+
+def _take_part(job: Job, folder: Path, pulse: Pulse) -> None:
+    device = torch.device("cpu")
+    if job.device == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    torch.set_num_threads(job.threads)
+    pulse.at("the meeting of the ranks", 0.0, "meeting")
+    dist.init_process_group(_BACKENDS[job.device], timeout=timedelta(seconds=job.timeout_s + _SLACK_S))
+    memory = Memory()
+    network = artifact.load(folder / jobs.NETWORK).module
+    assert network is not None
+    work = work_of(job, _images(folder), device)
+    _check(job, network, work)
+    shared = share_of(job.way)
+    # Ranks with different images draw different numbers; ranks with the same ones must draw the same.
+    torch.manual_seed(job.seed + (dist.get_rank() if job.way in ("data", "sharded") else 0))
+    memory.begin()
+    share = shared(_loaded(folder), work)
+    start = time.perf_counter()
+    parts = _train(share, work, pulse)
+    seconds = time.perf_counter() - start
+    peak_bytes = memory.peak_bytes()
+    state = share.whole(share.state())
+    if os.environ["LOCAL_RANK"] == "0":
+        torch.save(state, folder / jobs.WEIGHTS)
+    layout = share.layout
+    del share, state
+    comparison, communication = None, None
+    if job.rounds:
+        comparison, communication = compare(network, shared, work, lambda what: pulse.at(what, _TRAINING_SHARE, what))
+    report = jobs.RankReport(
+        rank=dist.get_rank(), memory_bytes=peak_bytes, communication=communication, loss_parts=parts
+    )
+    _answer(folder, report, comparison, seconds=seconds, layout=layout)
+    dist.destroy_process_group()
+
+
+def _loaded(folder: Path) -> nn.Module:
+    module = artifact.load(folder / jobs.NETWORK).module
+    assert module is not None
+    return module
+
+
+def _images(folder: Path) -> Images:
+    """Mapped into memory, private to this rank where it writes."""
+    pixels = np.load(folder / jobs.PIXELS, mmap_mode="c")
+    labels = np.load(folder / jobs.LABELS)
+    names = tuple(map(str, range(len(labels))))
+    return Images(ids=names, pixels=pixels, labels=labels, classes=tuple(map(str, range(int(labels.max()) + 1))))
+
+
+def _check(job: Job, network: nn.Module, work: Work) -> None:
+    """Raises: InputError unless as many ranks met as the job asks for, all with the same job, weights and images."""
+    world = dist.get_world_size()
+    if world != job.ranks:
+        raise InputError(f"{job.ranks} ranks are asked for and {world} met: all nodes must run the same task")
+    identities: list[str | None] = [None] * world
+    dist.all_gather_object(identities, f"{job.identity} {weights_digest(network)} {work.feed.identity}")
+    others = [rank for rank, identity in enumerate(identities) if identity != identities[0]]
+    if others:
+        raise InputError(
+            f"rank {others[0]} has other settings, weights or images than rank 0: all nodes must run the same task "
+            "with the same software"
+        )
+
+
+def _train(share: Share, work: Work, pulse: Pulse) -> tuple[float, ...]:
+    """All steps; this rank's part of each epoch's mean loss.
+
+    Raises: DivergedError for a loss that is not finite.
+    """
+    settings, feed = work.job.settings, work.feed
+    steps = settings.epochs * feed.steps
+    learner = Learner(share, work, steps=steps)
+    parts, start = [], time.perf_counter()
+    for epoch in range(settings.epochs):
+        total = 0.0
+        for step, (indices, variants) in enumerate(work.epoch(epoch), 1):
+            done = epoch * feed.steps + step - 1
+            rate = done * feed.batch / max(time.perf_counter() - start, 1e-9)
+            text = f"epoch {epoch + 1} of {settings.epochs}, {rate:,.0f} images/s on {work.job.ranks} ranks"
+            pulse.at(f"step {done + 1} of {steps}", _TRAINING_SHARE * done / steps, text)
+            loss = learner.learn(indices, variants)
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"training diverged in epoch {epoch + 1}, step {step} of {feed.steps}: the loss is {loss}"
+                )
+            total += loss
+        parts.append(total / feed.steps)
+    return tuple(parts)
+
+
+def _answer(folder: Path, own: jobs.RankReport, comparison: Comparison | None, *, seconds: float, layout: str) -> None:
+    """What all ranks saw, written once on each node."""
+    everyone: list[tuple[jobs.RankReport, Comparison | None] | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(everyone, (own, comparison))
+    found = [each for each in everyone if each is not None]
+    answer = jobs.Answer(
+        reports=tuple(report for report, _ in found), seconds=seconds, comparison=found[0][1], layout=layout
+    )
+    if os.environ["LOCAL_RANK"] == "0":
+        jobs.write(folder / jobs.ANSWER, answer)
