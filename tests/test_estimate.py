@@ -91,6 +91,19 @@ def test_a_teacher_is_built_where_a_step_needs_one_and_once(tmp_path: Path) -> N
     assert two - one == STEP_S + EPOCH_S
 
 
+def test_what_is_trained_as_the_task_takes_as_many_epochs_or_seconds(tmp_path: Path) -> None:
+    def building_s(train: TrainSettings, **parameters: object) -> float:
+        run = a_run(use("train.scratch", **parameters), model=ModelUse(name="cifar-resnet8", train=train))
+        return estimate([run], [run], tmp_path, HERE).building_s
+
+    epochs = TrainSettings(epochs=3, lr=0.1)
+    timed = TrainSettings(epochs=300, lr=0.1, seconds=60.0)
+    assert building_s(epochs, epochs=None, seconds=None) == 2 * (STEP_S + 3 * EPOCH_S)
+    assert building_s(epochs, epochs=1, seconds=None) == 2 * STEP_S + 4 * EPOCH_S
+    assert building_s(timed, epochs=None, seconds=None) == 2 * (STEP_S + 60.0)
+    assert building_s(epochs, epochs=None, seconds=20.0) == 2 * STEP_S + 3 * EPOCH_S + 20.0
+
+
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_scenarios_and_timing_follow_the_budget(tmp_path: Path, budget: Budget) -> None:
     measure = MeasureSpec(batches=(1, 8), budget=budget, scenarios=("single-stream", "server"), server_latency_s=0.01)

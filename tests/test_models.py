@@ -18,7 +18,11 @@ from paretoboard.registry import MODELS
 from small_models import SHAPE, fingerprint
 
 # trainable parameters of the 6n+2 networks as He et al. 2015, table 6, rounds them (0.27M, 0.46M, 0.85M, 1.7M), exactly
+# and of airbench, counted by hand: 3x3 convolutions without biases, batch norms of two numbers a channel, the first
+# layer with its 24 biases and the last without
 PARAMETERS = {
+    "cifar-airbench": 12 * 24 + 24 + 9 * (24 * 64 + 64**2 + 64 * 128 + 128**2 + 128 * 256 + 256**2) + 4 * 448 + 2560,
+    "cifar-airbench-small": 12 * 24 + 24 + 9 * (24 * 32 + 32**2 + 32 * 64 + 64**2 + 64 * 128 + 128**2) + 4 * 224 + 1280,
     "cifar-resnet8": 75_290,
     "cifar-resnet20": 269_722,
     "cifar-resnet32": 464_154,

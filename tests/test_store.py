@@ -40,6 +40,8 @@ from paretoboard.records import (
     Predictions,
     Provenance,
     RunRecord,
+    TrainedEpoch,
+    Training,
     WindowState,
 )
 from paretoboard.store import schema
@@ -192,6 +194,32 @@ any_diagnosis = st.builds(
     sentence=text,
 )
 
+any_training = st.builds(
+    Training,
+    step=text,
+    seconds=number,
+    images_seen=st.integers(0, 2**62),
+    fair=text,
+    weights=identifier,
+    best_epoch=st.none() | small,
+    stopped_early=st.booleans(),
+    target=maybe,
+    seconds_to_target=maybe,
+    peak_bytes=st.none() | st.integers(0, 2**62),
+    energy_j=maybe,
+    curve=several(
+        st.builds(
+            TrainedEpoch,
+            epoch=small,
+            images_seen=st.integers(0, 2**62),
+            seconds=number,
+            loss=number,
+            held_out_top1=maybe,
+            held_out_loss=maybe,
+        )
+    ),
+)
+
 any_record = st.builds(
     RunRecord,
     run_id=identifier,
@@ -271,6 +299,7 @@ any_record = st.builds(
     calls=st.none() | calls_of(),
     predictions=st.none() | predictions_of(),
     diagnosis=st.none() | any_diagnosis,
+    trainings=several(any_training),
     notes=several(text),
     log_tail=text,
 )
@@ -668,9 +697,23 @@ def test_an_older_table_passes_through_every_migration_on_its_way() -> None:
     assert sorted(schema.MIGRATIONS) == list(range(1, schema.VERSION))
 
 
+def as_version_3(table: pa.Table) -> pa.Table:
+    """A record's table as version 3 wrote it: nobody said how the model was trained."""
+    return table.drop_columns(["trainings"])
+
+
+def test_a_record_of_version_3_is_read_without_trainings(tmp_path: Path) -> None:
+    training = Training(step="model", seconds=1.5, images_seen=64, fair="images", weights="a" * 64)
+    record = a_record(trainings=(training,))
+    path = store.append(tmp_path, record)
+    assert_same(store.read_one(path), record)
+    rewritten(path, as_version_3(pq.read_table(path)), **{schema.VERSION_KEY.decode(): "3"})
+    assert_same(store.read_one(path), dataclasses.replace(record, trainings=()))
+
+
 def as_version_2(table: pa.Table) -> pa.Table:
     """A record's table as version 2 wrote it: nobody said where the time goes."""
-    return table.drop_columns(["diagnosis"])
+    return as_version_3(table).drop_columns(["diagnosis"])
 
 
 def test_a_record_of_version_2_is_read_without_a_diagnosis_and_without_raw_calls_unless_asked(tmp_path: Path) -> None:

@@ -20,11 +20,12 @@ from paretoboard.artifact import ArtifactFile, Candidate, Execution, save
 from paretoboard.errors import NotApplicableError
 from paretoboard.registry import TECHNIQUES
 from paretoboard.runtimes.statistics import statistics
-from paretoboard.techniques import Applied, Technique
+from paretoboard.spec import TrainSettings
+from paretoboard.techniques import Applied, Technique, Workbench
 from paretoboard.techniques.export import as_graph
-from small_models import candidate, fingerprint, inputs, workbench
+from small_models import candidate, fingerprint, inputs, module, workbench
 
-# Parameters that a technique has no default for.
+# Parameters that a technique has no default for, or that spare measurements which its own tests look at.
 REQUIRED: dict[str, dict[str, Any]] = {
     "distill.attention": {"epochs": 1},
     "distill.decoupled": {"epochs": 1},
@@ -32,11 +33,16 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "factorize.cp": {"macs": 0.8},
     "factorize.svd": {"macs": 0.3, "convolutions": "all"},
     "factorize.tucker2": {"macs": 0.3},
+    "parallel.data": {"rounds": 0},
+    "parallel.pipeline": {"rounds": 0},
+    "parallel.sharded": {"rounds": 0},
+    "parallel.tensor": {"rounds": 0},
     "prune.gradual": {"epochs": 1},
     "prune.structured": {"parameters": 0.3},
     "quantize.mixed": {"float_layers": 1},
     "quantize.qat": {"epochs": 1},
     "train.finetune": {"epochs": 1},
+    "train.transfer": {"weights": "elsewhere.pth", "sha256": "0" * 64},
 }
 # Networks of techniques that the smallest one has nothing for: it has one block in each stage.
 ARCHITECTURES = {"share.layers": "cifar-resnet20"}
@@ -50,6 +56,15 @@ NAMES = list(TECHNIQUES)
 def technique(name: str) -> Technique:
     made: Technique = TECHNIQUES.load(name)(**REQUIRED.get(name, {}))
     return made
+
+
+def bench(scratch: Path) -> Workbench:
+    """A workbench of a task that trained its model, and with weights of the smallest network."""
+    return dataclasses.replace(
+        workbench(scratch),
+        train_settings=TrainSettings(epochs=1, lr=0.01),
+        weights=lambda weights: module(seed=4).state_dict(),
+    )
 
 
 def suited(name: str) -> Candidate:
@@ -85,7 +100,7 @@ def missing(name: str, folder: Path) -> bool:
     if name not in OPTIONAL:
         return False
     try:
-        technique(name).apply(suited(name), workbench(folder / "looking"))
+        technique(name).apply(suited(name), bench(folder / "looking"))
     except NotApplicableError:
         return True
     return False
@@ -95,10 +110,10 @@ def build(name: str, folder: Path) -> Built:
     start = suited(name)
     assert start.module is not None
     before, random = fingerprint(start.module), torch.get_rng_state()
-    applied = technique(name).apply(start, workbench(folder / "scratch"))
+    applied = technique(name).apply(start, bench(folder / "scratch"))
     random_kept = torch.equal(torch.get_rng_state(), random)
     torch.manual_seed(torch.initial_seed() + 1)  # the second build begins elsewhere
-    again = technique(name).apply(suited(name), workbench(folder / "scratch-again"))
+    again = technique(name).apply(suited(name), bench(folder / "scratch-again"))
     return Built(
         applied=applied,
         folder=folder / "one",
@@ -215,7 +230,7 @@ def test_a_fresh_process_gives_the_outputs_of_this_one(
 @pytest.mark.parametrize("name", NAMES)
 def test_the_scratch_folder_holds_no_drafts_afterwards(name: str, built: dict[str, Built]) -> None:
     # What a step goes on from after a kill is kept: the runner empties the folder once the artifact is stored.
-    kept = re.compile(r"(finetune|distill|gradual|qat)\.pt|teacher-[0-9a-f]{32}\.npy")
+    kept = re.compile(r"(finetune|distill|gradual|qat|scratch|transfer)\.pt|teacher-[0-9a-f]{32}\.npy")
     left = [path.name for path in (built[name].folder.parent / "scratch").iterdir()]
     assert [each for each in left if not kept.fullmatch(each)] == []
 
@@ -233,12 +248,12 @@ def test_what_it_can_t_be_applied_to_is_refused_with_a_reason(name: str, graph: 
     made = technique(name)
     refused = [] if "onnx" in made.takes else [graph]
     if "onnx" in made.takes:
-        half = technique("quantize.cast").apply(candidate(), workbench(tmp_path / "cast")).candidate
+        half = technique("quantize.cast").apply(candidate(), bench(tmp_path / "cast")).candidate
         compiled = dataclasses.replace(candidate(), execution=Execution(runtime="compile"))
         refused += [half, compiled]
     for start in refused:
         with pytest.raises(NotApplicableError, match=r"ONNX|can't be imported"):
-            made.apply(start, workbench(tmp_path / "scratch"))
+            made.apply(start, bench(tmp_path / "scratch"))
 
 
 @pytest.fixture(scope="module")

@@ -16,27 +16,31 @@ from typing import TYPE_CHECKING, Final
 
 from paretoboard import artifact, datasets, durable, models, training
 from paretoboard.datasets import weights as weight_files
-from paretoboard.errors import DataError
+from paretoboard.errors import DataError, RefusedError
+from paretoboard.records import Training
 from paretoboard.registry import DATASETS, TECHNIQUES
 from paretoboard.runtimes.statistics import statistics
 from paretoboard.spec import BASELINE, Recipe
 from paretoboard.techniques import Applied, Workbench
-from paretoboard_runners import controls, energy, jobs
+from paretoboard_runners import controls, energy, jobs, memory
+from paretoboard_runners.repeating import unrepeatable
 from paretoboard_runners.seeds import derive, seed_everything
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from paretoboard.artifact import Candidate
-    from paretoboard.spec import Subset
+    from paretoboard.spec import Subset, Weights
+    from paretoboard.training import TrainResult
     from paretoboard_runners.supervise import Emitter
 
 _COST: Final = "cost.json"  # written last: a folder with it is complete
 _LZMA_PRESET: Final = 1  # a few seconds for 100 MB; higher ones gain little on weights
 _MODEL: Final = "model"  # the first step's name
 _Progress = Callable[[float, str], None]
+_Joules = Callable[[], float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +59,21 @@ class _Step:
         return folder
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Took:
+    """What one step took."""
+
+    seconds: float
+    energy_j: float | None  # None where nothing counts it
+    peak_bytes: int | None  # of resident memory beyond what was there before; None where the kernel doesn't say
+
+
 def build(job: jobs.BuildJob, _folder: Path, emit: Emitter) -> jobs.BuildResult:
     """Make sure that the artifact of `job.run` is there, and say where it is and what it took.
 
     Raises:
         NotApplicableError, DivergedError: from a technique.
+        RefusedError: where a training has a budget of energy and nothing counts it.
         DataError: for images or weights that are missing.
     """
     steps = _steps(job)
@@ -117,28 +131,44 @@ def _build_from(job: jobs.BuildJob, steps: list[_Step], first: int, emit: Emitte
         progress(0.0, "")
         seed_everything(step.seed)
         start = time.perf_counter()
-        with energy.metered(job.run.profile.device) as energy_j, controls.nondeterministic_operators() as operators:
+        with (
+            energy.metered(job.run.profile.device) as energy_j,
+            memory.watched() as peak_bytes,
+            controls.nondeterministic_operators() as operators,
+        ):
+            _require_counters(job, index)
             applied = (
-                _original(job, step, progress) if candidate is None else _apply(job, index, step, candidate, progress)
+                _original(job, step, progress, energy_j)
+                if candidate is None
+                else _apply(job, index, step, candidate, progress, energy_j)
             )
-            used_j = energy_j()
-        elapsed_s = time.perf_counter() - start
+            took = _Took(seconds=time.perf_counter() - start, energy_j=energy_j(), peak_bytes=peak_bytes())
         if operators:
             note = f"{step.name} can't be repeated to the bit: {', '.join(operators)}."
             applied = dataclasses.replace(applied, notes=(*applied.notes, note))
         candidate = applied.candidate
         stored = artifact.save(candidate, step.folder)
-        before = _cost(applied, before, elapsed_s, used_j, (step.folder / stored.file).read_bytes())
+        before = _cost(step, applied, before, took, (step.folder / stored.file).read_bytes())
         durable.write(step.folder / _COST, jobs.to_json(before).encode())
         shutil.rmtree(step.scratch, ignore_errors=True)
 
 
-def _original(job: jobs.BuildJob, step: _Step, progress: _Progress) -> Applied:
+def _require_counters(job: jobs.BuildJob, index: int) -> None:
+    """Raises: RefusedError where the step trains on a budget of energy and nothing counts the device's."""
+    settings = job.run.model.train
+    joules = settings.joules if settings else None
+    if index > 0:
+        joules = job.run.recipe.steps[index - 1].parameters.get("joules")
+    if joules is not None and (reason := energy.why_not(job.run.profile.device)):
+        raise RefusedError(f"equal energy can't be kept: {reason}")
+
+
+def _original(job: jobs.BuildJob, step: _Step, progress: _Progress, joules: _Joules) -> Applied:
     """The model as it is: from its file of weights, or trained on the task's own images."""
     run = job.run
     dataset = DATASETS.load(run.dataset.name)
     module = models.build(run.model.name, dataset.classes)
-    images_seen = 0
+    trained: TrainResult | None = None
     if run.model.weights is not None:
         weight_files.load_into(module, run.model.weights, job.data_root)
     if run.model.train is not None:
@@ -150,18 +180,20 @@ def _original(job: jobs.BuildJob, step: _Step, progress: _Progress) -> Applied:
             seed=step.seed,
             checkpoint=step.scratch / "checkpoint.pt",
             progress=progress,
+            joules=joules,
         )
-        images_seen = trained.images_seen
     candidate = artifact.Candidate(
         architecture=run.model.name,
         classes=dataset.classes,
         input_shape=dataset.image_shape,
         module=module.eval(),
     )
-    return Applied(candidate=candidate, images_seen=images_seen)
+    return Applied(candidate=candidate, images_seen=trained.images_seen if trained else 0, training=trained)
 
 
-def _apply(job: jobs.BuildJob, index: int, step: _Step, candidate: Candidate, progress: _Progress) -> Applied:
+def _apply(
+    job: jobs.BuildJob, index: int, step: _Step, candidate: Candidate, progress: _Progress, joules: _Joules
+) -> Applied:
     run = job.run
     use = run.recipe.steps[index - 1]
 
@@ -169,6 +201,9 @@ def _apply(job: jobs.BuildJob, index: int, step: _Step, candidate: Candidate, pr
         if subset is None:
             raise DataError(f"{run.task}: {use.name} needs images that the task does not name")
         return datasets.read_subset(run.dataset.name, subset, job.data_root)
+
+    def read_weights(weights: Weights) -> Mapping[str, Tensor]:
+        return weight_files.load_state(weight_files.resolve(weights, job.data_root))
 
     bench = Workbench(
         seed=step.seed,
@@ -180,6 +215,8 @@ def _apply(job: jobs.BuildJob, index: int, step: _Step, candidate: Candidate, pr
         train_seed=derive(run.seed, _MODEL),
         scratch=step.scratch,
         progress=progress,
+        weights=read_weights,
+        joules=joules,
     )
     applied: Applied = TECHNIQUES.load(use.name)(**use.parameters).apply(candidate, bench)
     return applied
@@ -193,13 +230,12 @@ def _teacher(job: jobs.BuildJob, technique: str) -> nn.Module:
     return module
 
 
-def _cost(
-    applied: Applied, before: jobs.BuildCost | None, elapsed_s: float, used_j: float | None, content: bytes
-) -> jobs.BuildCost:
+def _cost(step: _Step, applied: Applied, before: jobs.BuildCost | None, took: _Took, content: bytes) -> jobs.BuildCost:
     counts = statistics(applied.candidate)
+    before = None if applied.anew else before
     return jobs.BuildCost(
-        step_s=elapsed_s,
-        total_s=elapsed_s + (before.total_s if before else 0.0),
+        step_s=took.seconds,
+        total_s=took.seconds + (before.total_s if before else 0.0),
         images_seen=applied.images_seen + (before.images_seen if before else 0),
         parameters=counts.parameters,
         nonzero_parameters=counts.nonzero_parameters,
@@ -207,9 +243,30 @@ def _cost(
         file_bytes=len(content),
         compressed_bytes=len(lzma.compress(content, preset=_LZMA_PRESET)),
         notes=(*(before.notes if before else ()), *applied.notes),
-        energy_j=_sum(before.energy_j if before else 0.0, used_j),
+        energy_j=_sum(before.energy_j if before else 0.0, took.energy_j),
+        trainings=(*(before.trainings if before else ()), *_training(step, applied, took)),
         metrics=applied.metrics or (before.metrics if before else ()),
     )
+
+
+def _training(step: _Step, applied: Applied, took: _Took) -> Iterator[Training]:
+    """The training of a step, where it trained."""
+    result = applied.training
+    if result is not None:
+        yield Training(
+            step=step.name,
+            seconds=result.seconds,
+            images_seen=result.images_seen,
+            fair=result.fair,
+            weights=result.weights,
+            best_epoch=result.best_epoch,
+            stopped_early=result.stopped_at is not None,
+            target=result.target,
+            seconds_to_target=result.seconds_to_target,
+            peak_bytes=took.peak_bytes if result.peak_bytes is None else result.peak_bytes,
+            energy_j=took.energy_j,
+            curve=result.curve,
+        )
 
 
 def _sum(before_j: float | None, step_j: float | None) -> float | None:
@@ -230,13 +287,11 @@ def _steps(job: jobs.BuildJob) -> list[_Step]:
 
 
 def _places(job: jobs.BuildJob) -> Iterator[str]:
-    """What beside its id an artifact depends on: the software, and the machine once times measured on it decided."""
+    """What beside its id an artifact depends on: the software, and the machine once its speed or energy decided."""
     place = job.environment_id[:8]
-    yield place
-    measured = False
-    for use in job.run.recipe.steps:
-        measured |= bool(TECHNIQUES.load(use.name)(**use.parameters).unrepeatable())
-        yield f"{place}-{job.hardware_id[:8]}" if measured else place
+    reasons = unrepeatable(job.run.content())
+    for number in range(len(job.run.recipe.steps) + 1):
+        yield f"{place}-{job.hardware_id[:8]}" if any(reasons[: number + 1]) else place
 
 
 def _read_cost(step: _Step) -> jobs.BuildCost:

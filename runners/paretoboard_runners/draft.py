@@ -19,6 +19,7 @@ from paretoboard.records import (
     Provenance,
     RunRecord,
     Status,
+    Training,
 )
 from paretoboard_runners.comparing import TimedComparison, join_calls
 
@@ -39,12 +40,13 @@ class Draft:
     timed: list[TimedComparison] = field(default_factory=list)
     predictions: Predictions | None = None
     diagnosis: Diagnosis | None = None
+    trainings: tuple[Training, ...] = ()
     notes: list[str] = field(default_factory=list)
 
     def forget(self) -> None:
         """Start over."""
         self.artifact = self.predictions = self.diagnosis = None
-        self.metrics, self.timed, self.notes = [], [], []
+        self.metrics, self.timed, self.notes, self.trainings = [], [], [], ()
 
     def add(self, name: str, value: float, *, n: int, scope: str = "") -> None:
         """A metric with no interval of its own."""
@@ -81,6 +83,7 @@ class Draft:
             calls=join_calls([timed.calls for timed in self.timed]) if self.timed else None,
             predictions=self.predictions,
             diagnosis=self.diagnosis,
+            trainings=self.trainings,
             notes=tuple(self.notes),
             log_tail=log_tail[-_LOG_TAIL:],
         )

@@ -56,7 +56,13 @@ class _Build:
     model: str
     step: str
     epochs: int
+    seconds: float | None = None  # of training, where that is its budget
     teacher: _Build | None = None  # that has to be there first
+
+    @property
+    def training_s(self) -> float:
+        """Where nothing like it was built before."""
+        return EPOCH_S * self.epochs if self.seconds is None else self.seconds
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -77,7 +83,7 @@ def estimate(runs: Sequence[RunSpec], new: Sequence[RunSpec], artifacts: Path, e
     for build in _missing(new, artifacts, environment_id):
         builds += 1
         guessed += build.kind not in took_s
-        building_s += took_s.get(build.kind, STEP_S + EPOCH_S * build.epochs)
+        building_s += took_s.get(build.kind, STEP_S + build.training_s)
     return Estimate(
         building_s=building_s,
         timing_s=sum(map(_timing_s, new)),
@@ -114,16 +120,19 @@ def _energy_s(run: RunSpec) -> float:
 def _builds(run: RunSpec) -> Iterator[_Build]:
     """The builds of a run in order, the model first."""
     settings = run.model.train
-    epochs = settings.epochs if settings is not None else 0
-    yield _Build(build_id=run.build_ids[0], model=run.model.name, step=_MODEL, epochs=epochs)
+    epochs, seconds = (settings.epochs, settings.seconds) if settings is not None else (0, None)
+    yield _Build(build_id=run.build_ids[0], model=run.model.name, step=_MODEL, epochs=epochs, seconds=seconds)
     for build_id, use in zip(run.build_ids[1:], run.recipe.steps, strict=True):
-        given = use.parameters.get("epochs")
+        # Steps that may be told how long to train, and are not, train as the task does.
+        as_the_task = "epochs" in use.parameters and use.parameters["epochs"] is None
+        given, own_seconds = use.parameters.get("epochs"), use.parameters.get("seconds")
         teaching = run.teacher and "teacher" in TECHNIQUES.load(use.name)(**use.parameters).needs_now()
         yield _Build(
             build_id=build_id,
             model=run.model.name,
             step=use.name,
-            epochs=given if isinstance(given, int) else 0,
+            epochs=epochs if as_the_task else given if isinstance(given, int) else 0,
+            seconds=own_seconds if own_seconds is not None or not as_the_task else seconds,
             teacher=_teacher(run) if teaching else None,
         )
 

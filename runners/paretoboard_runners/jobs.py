@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import TypeAdapter
 
 from paretoboard.plan import RunSpec, plain
-from paretoboard.records import MetricValue
+from paretoboard.records import MetricValue, Training
 from paretoboard.spec import DatasetUse, Preprocess
 from paretoboard_runners.machine_state import Snapshot
 from paretoboard_runners.timing import KeptOutput, LaunchPlan
@@ -36,7 +36,10 @@ class BuildJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildCost:
-    """What one step took, kept beside its artifact; sums run over all steps up to it."""
+    """What one step took, kept beside its artifact; sums run over all steps up to it.
+
+    A step that trains anew begins them again: nothing that was built before went into its artifact.
+    """
 
     step_s: float
     total_s: float
@@ -48,6 +51,7 @@ class BuildCost:
     compressed_bytes: int  # under LZMA
     notes: tuple[str, ...]
     energy_j: float | None = None  # of all steps up to it; None where no counter can be read
+    trainings: tuple[Training, ...] = ()  # that went into the artifact
     metrics: tuple[MetricValue, ...] = ()  # of the last step up to it that measured some
 
 

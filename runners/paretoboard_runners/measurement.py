@@ -28,6 +28,7 @@ from paretoboard_runners.runner import Progress, Watch
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from paretoboard.records import Training
     from paretoboard.spec import Scenario
 
 # A timed call may answer otherwise than the scored one where the arithmetic depends on the batch; more than this
@@ -142,6 +143,23 @@ class Measurement:
         draft.metrics += cost.metrics
         if cost.energy_j is not None:
             draft.add("build_energy", cost.energy_j, n=1)
+        self._keep_trainings(cost.trainings)
+
+    def _keep_trainings(self, trainings: Sequence[Training]) -> None:
+        """What training took, of all trainings that went into the artifact; the time to target is the last one's."""
+        draft = self.draft
+        draft.trainings = tuple(trainings)
+        if not trainings:
+            return
+        draft.add("train_time", sum(training.seconds for training in trainings), n=len(trainings))
+        if trainings[-1].seconds_to_target is not None:
+            draft.add("time_to_target", trainings[-1].seconds_to_target, n=1)
+        peaks = [training.peak_bytes for training in trainings if training.peak_bytes is not None]
+        if len(peaks) == len(trainings):
+            draft.add("train_memory", max(peaks), n=len(peaks))
+        used_j = [training.energy_j for training in trainings if training.energy_j is not None]
+        if len(used_j) == len(trainings):
+            draft.add("train_energy", sum(used_j), n=len(used_j))
 
     def _score(self, built: jobs.BuildResult) -> Path:
         """Scores, predictions, and the file with the inputs that are timed."""

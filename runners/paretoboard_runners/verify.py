@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paretoboard.registry import TECHNIQUES
+from paretoboard_runners.repeating import unrepeatable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +29,10 @@ class Finding:
 def compare_with_stored(stored: RunRecord, repeated: RunRecord) -> tuple[Finding, ...]:
     """What a repetition gave beside what is stored; both measured by the same plan on the same machine.
 
-    The artifact and the predictions are to be equal to the bit where the profile asks for determinism; a speed holds
-    when the two ratios differ by no more than their intervals and the smallest effect that counts allow. Where a
-    measurement decided what was built, another artifact holds too, and nothing more is compared with it.
+    The weights that each training left, the artifact and the predictions are to be equal to the bit where the profile
+    asks for determinism; a speed holds when the two ratios differ by no more than their intervals and the smallest
+    effect that counts allow. Where a measurement decided what was built, or a clock when training ended, another
+    artifact holds too, and nothing more is compared with it.
     """
     if repeated.status != stored.status:
         return (
@@ -46,45 +47,45 @@ def compare_with_stored(stored: RunRecord, repeated: RunRecord) -> tuple[Finding
 
 
 def _findings(stored: RunRecord, repeated: RunRecord) -> Iterator[Finding]:
+    may_differ = next(filter(None, unrepeatable(stored.spec)), "")
+    for before, after in zip(stored.trainings, repeated.trainings, strict=False):
+        yield _same_bits(f"weights that {before.step} trained", before.weights, after.weights, may_differ)
     if stored.artifact is not None and repeated.artifact is not None:
-        same = stored.artifact.digest == repeated.artifact.digest
-        why = "" if same else _unrepeatable(stored)
-        yield Finding(
-            what=f"bytes of {stored.artifact.file}",
-            holds=same or bool(why),
-            stored=stored.artifact.digest[:12],
-            repeated=f"{repeated.artifact.digest[:12]}: {why}" if why else repeated.artifact.digest[:12],
-        )
-        if why:
+        earlier, later = stored.artifact.digest, repeated.artifact.digest
+        yield _same_bits(f"bytes of {stored.artifact.file}", earlier, later, may_differ)
+        if earlier != later and may_differ:
             return
     if stored.predictions is not None and repeated.predictions is not None:
-        before, after = stored.predictions, repeated.predictions
-        same = np.array_equal(before.top_classes, after.top_classes) and np.array_equal(
-            before.top_scores, after.top_scores
-        )
-        agreeing = int((before.top_classes[:, 0] == after.top_classes[:, 0]).sum())
-        images = len(before.labels)
+        said, says = stored.predictions, repeated.predictions
+        same = np.array_equal(said.top_classes, says.top_classes) and np.array_equal(said.top_scores, says.top_scores)
+        agreeing = int((said.top_classes[:, 0] == says.top_classes[:, 0]).sum())
+        images = len(said.labels)
         yield Finding(
             what="predictions",
             holds=same,
             stored=f"{images} images",
             repeated="equal to the bit" if same else f"{agreeing} of {images} best guesses equal",
         )
-    for earlier in stored.comparisons:
-        for later in repeated.comparisons:
-            if (earlier.batch, earlier.against) == (later.batch, later.against):
+    for timed in stored.comparisons:
+        for again in repeated.comparisons:
+            if (timed.batch, timed.against) == (again.batch, again.against):
                 yield Finding(
-                    what=f"time at batch {earlier.batch} against {earlier.against}",
-                    holds=_agree(earlier, later),
-                    stored=_ratio(earlier),
-                    repeated=_ratio(later),
+                    what=f"time at batch {timed.batch} against {timed.against}",
+                    holds=_agree(timed, again),
+                    stored=_ratio(timed),
+                    repeated=_ratio(again),
                 )
 
 
-def _unrepeatable(record: RunRecord) -> str:
-    """Why building again may give another artifact; "" where it gives the same."""
-    reasons = (TECHNIQUES.load(step["name"])(**step["parameters"]).unrepeatable() for step in record.steps)
-    return next((str(reason) for reason in reasons if reason), "")
+def _same_bits(what: str, stored: str, repeated: str, may_differ: str) -> Finding:
+    """Of two digests; where they `may_differ`, the reason stands beside the second."""
+    why = "" if stored == repeated else may_differ
+    return Finding(
+        what=what,
+        holds=stored == repeated or bool(why),
+        stored=stored[:12],
+        repeated=f"{repeated[:12]}: {why}" if why else repeated[:12],
+    )
 
 
 def _agree(earlier: Comparison, later: Comparison) -> bool:

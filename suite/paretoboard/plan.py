@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from paretoboard.spec import (
     BASELINE,
+    LATER,
     DatasetUse,
     HardwareProfile,
     MeasureSpec,
@@ -139,9 +140,14 @@ def digest(content: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, mappings and tuples as dicts and lists that JSON can hold."""
+    """Dataclasses, mappings and tuples as dicts and lists that JSON can hold.
+
+    Of fields that were added later and are as they would have been before, nothing is said.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {spec.name: plain(getattr(value, spec.name)) for spec in dataclasses.fields(value)}
+        found = {spec: getattr(value, spec.name) for spec in dataclasses.fields(value)}
+        said = {spec.name: item for spec, item in found.items() if spec.metadata != LATER or item != spec.default}
+        return {name: plain(item) for name, item in said.items()}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

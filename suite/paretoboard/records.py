@@ -185,6 +185,36 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedEpoch:
+    """One point of a training's curve."""
+
+    epoch: int  # from 1; the last may be a part of one, where another budget than images ended it
+    images_seen: int  # until then, repeats counted
+    seconds: float  # of training until then; judging is not counted
+    loss: float  # mean over the epoch's steps
+    held_out_top1: float | None = None  # share right of the images kept from training; None where there are none
+    held_out_loss: float | None = None  # their mean cross-entropy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """One training that an artifact went through."""
+
+    step: str  # "model" for the task's own, else the technique's name
+    seconds: float  # judging not counted; an interruption's own time neither
+    images_seen: int  # repeats counted
+    fair: str  # what arms have equal: "images", "seconds" or "energy"
+    weights: str  # SHA-256 over the weights that it left
+    best_epoch: int | None = None  # whose weights were kept, where training may stop early
+    stopped_early: bool = False
+    target: float | None = None  # held-out share right that time was taken until
+    seconds_to_target: float | None = None  # None where it was not reached, or none was asked for
+    peak_bytes: int | None = None  # resident memory beyond what the building process had before
+    energy_j: float | None = None  # of the whole step; None where nothing counts it
+    curve: tuple[TrainedEpoch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """What one run reports."""
 
@@ -214,6 +244,7 @@ class RunRecord:
     calls: Calls | None = None
     predictions: Predictions | None = None
     diagnosis: Diagnosis | None = None
+    trainings: tuple[Training, ...] = ()  # that the artifact went through, in order
     notes: tuple[str, ...] = ()  # in plain words, for the page
     log_tail: str = ""
 

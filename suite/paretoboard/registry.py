@@ -205,12 +205,25 @@ TECHNIQUES: Final = Registry(
             "paretoboard.techniques.train:Finetune",
             "train further on the task's training images",
         ),
+        "train.scratch": (
+            "paretoboard.techniques.train:Scratch",
+            "train the task's network anew, as the task did but for what is named",
+        ),
+        "train.transfer": (
+            "paretoboard.techniques.train:Transfer",
+            "train the task's network from weights that were learned elsewhere",
+        ),
     },
 )
 
 MODELS: Final = Registry(
     "model",
     {
+        "cifar-airbench": (
+            "paretoboard.models.airbench:airbench",
+            "whitening and three groups of 64, 128 and 256 channels, after airbench94 (Jordan 2024)",
+        ),
+        "cifar-airbench-small": ("paretoboard.models.airbench:airbench_small", "the same, of 32, 64 and 128 channels"),
         "cifar-resnet8": (
             "paretoboard.models.cifar_resnet:resnet8",
             "CIFAR ResNet of 6n+2 layers, n=1 (He et al. 2015)",

@@ -10,7 +10,17 @@ from typing import Any, Final, Literal
 Device = Literal["cpu", "cuda"]
 Budget = Literal["smoke", "quick", "standard", "release"]
 Scenario = Literal["single-stream", "multi-stream", "offline", "server"]
+Optimizer = Literal["sgd", "adamw"]
+Schedule = Literal["constant", "cosine", "onecycle"]
+Precision = Literal["float32", "bfloat16", "float16"]
+MemoryFormat = Literal["contiguous", "channels_last"]
+Mix = Literal["none", "mixup", "cutmix"]
+Curriculum = Literal["none", "easy-first", "hard-first", "random"]
+Pacing = Literal["exponential", "single-step"]
+Fairness = Literal["images", "seconds", "energy"]
 BASELINE: Final = "baseline"
+# Metadata of fields that plans of before did not have: at their defaults no id speaks of them, so that those ids stay.
+LATER: Final[Mapping[str, Any]] = {"later": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,19 +64,54 @@ class Weights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
-    """How a network is trained; one set of settings for every training in the project."""
+    """How a network is trained; one set of settings for every training in the project.
+
+    Techniques that train a task's network anew take all of this from the task but for what their step names. So a
+    budget that the task declares is what every arm of a comparison gets: `epochs` alone gives them equal images,
+    `seconds` equal time, `joules` equal energy; with either of these, `epochs` is the most there may be.
+    """
 
     epochs: int
     lr: float
     batch: int = 128
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    schedule: Literal["constant", "cosine", "onecycle"] = "cosine"
+    optimizer: Optimizer = "sgd"
+    schedule: Schedule = "cosine"  # over the epochs, or over the share of the seconds or joules that is used
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
     augment: tuple[str, ...] = ()  # names of training.AUGMENTATIONS, applied in order
-    precision: Literal["float32", "bfloat16"] = "float32"
-    memory_format: Literal["contiguous", "channels_last"] = "channels_last"
+    precision: Precision = "float32"  # of autocast; weights are float32. float16 with its loss scaled
+    memory_format: MemoryFormat = "channels_last"
+    alternate_flip: bool = field(default=False, metadata=LATER)  # "flip" in every second epoch, not at random
+    mix: Mix = field(default="none", metadata=LATER)  # of two images and their labels into one
+    mix_alpha: float = field(default=1.0, metadata=LATER)  # of the beta distribution that shares are drawn from
+    l1: float = field(default=0.0, metadata=LATER)  # in the loss, as training.penalties.Penalty says
+    l2: float = field(default=0.0, metadata=LATER)
+    held_out: float = field(default=0.0, metadata=LATER)  # share of each class's images to judge on, not to train on
+    patience: int | None = field(default=None, metadata=LATER)  # epochs without a better judgement; the best is kept
+    target: float | None = field(default=None, metadata=LATER)  # held-out share right that time is taken until
+    seconds: float | None = field(default=None, metadata=LATER)  # of training; judging is not counted
+    joules: float | None = field(default=None, metadata=LATER)  # as the computing device's counters say
+    curriculum: Curriculum = field(default="none", metadata=LATER)  # order by a teacher's loss
+    pacing: Pacing = field(default="exponential", metadata=LATER)  # of a curriculum, as training.curriculum.Pacing
+    pacing_start: float = field(default=0.04, metadata=LATER)
+    pacing_increase: float = field(default=1.9, metadata=LATER)
+    pacing_lengths: tuple[float, ...] = field(default=(0.03,), metadata=LATER)
+
+    @property
+    def fair(self) -> Fairness:
+        """What two trainings with the same budget have equal."""
+        if self.joules is not None:
+            return "energy"
+        return "images" if self.seconds is None else "seconds"
+
+    @property
+    def unrepeatable(self) -> str:
+        """Why two trainings may give other weights; "" where they give the same bits."""
+        if self.fair == "images":
+            return ""
+        unit = "seconds" if self.fair == "seconds" else "joules"
+        return f"training ends when its {unit} are used up, after as many steps as the machine does in them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,12 @@ class CifarResNet(nn.Module):
         """Layers whose output channels can't be cut: the shortcuts, without weights, fix the widths."""
         return ("conv1", *(name for name, _ in self.named_modules() if name.endswith(".conv2")))
 
+    @property
+    def residual_branches(self) -> tuple[tuple[str, ...], ...]:
+        """Layers of each branch that is added to a shortcut, from first to last."""
+        blocks = [name for name, module in self.named_modules() if isinstance(module, _Block)]
+        return tuple((f"{name}.conv1", f"{name}.conv2") for name in blocks)
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch of images."""
         x = F.relu(self.bn1(self.conv1(x)))

@@ -25,6 +25,8 @@ from paretoboard.records import (
     Predictions,
     Provenance,
     RunRecord,
+    TrainedEpoch,
+    Training,
     WindowState,
 )
 from paretoboard.store.schema import CALLS, PREDICTIONS, SCHEMA
@@ -40,7 +42,7 @@ _ROWS: Final[Mapping[str, type[Any]]] = {
     "windows": WindowState,
 }
 _PROVENANCE: Final = tuple(field.name for field in dataclasses.fields(Provenance))
-_OTHERS: Final = ("started_at", "artifact", "calls", "predictions", "diagnosis", "notes")
+_OTHERS: Final = ("started_at", "artifact", "calls", "predictions", "diagnosis", "trainings", "notes")
 _PLAIN: Final = tuple(name for name in SCHEMA.names if name not in {*_JSON, *_ROWS, *_PROVENANCE, *_OTHERS})
 _DIAGNOSIS_ROWS: Final[Mapping[str, type[Any]]] = {"operators": OperatorCost, "peaks": Peak, "bandwidths": Bandwidth}
 
@@ -89,6 +91,7 @@ def _values(record: RunRecord) -> dict[str, Any]:
     values["started_at"] = record.started_at.astimezone(UTC)
     values["artifact"] = None if record.artifact is None else _fields(record.artifact)
     values["diagnosis"] = None if record.diagnosis is None else dataclasses.asdict(record.diagnosis)
+    values["trainings"] = [dataclasses.asdict(training) for training in record.trainings]
     values["notes"] = list(record.notes)
     return values
 
@@ -173,10 +176,15 @@ def _record(row: dict[str, Any], table: pa.Table, index: int) -> RunRecord:
         ),
         artifact=None if row["artifact"] is None else ArtifactInfo(**row["artifact"]),
         diagnosis=_decode_diagnosis(row["diagnosis"]),
+        trainings=tuple(_decode_training(each) for each in row["trainings"]),
         notes=tuple(row["notes"]),
         calls=_decode_calls(_cell(table, "calls", index)),
         predictions=_decode_predictions(_cell(table, "predictions", index)),
     )
+
+
+def _decode_training(row: dict[str, Any]) -> Training:
+    return Training(**{**row, "curve": tuple(TrainedEpoch(**point) for point in row["curve"])})
 
 
 def _decode_diagnosis(row: dict[str, Any] | None) -> Diagnosis | None:

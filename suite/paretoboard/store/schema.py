@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # Raise when a column is added, dropped or changes meaning, and give MIGRATIONS the step to the new version.
-VERSION: Final = 3
+VERSION: Final = 4
 VERSION_KEY: Final = b"paretoboard.schema"
 
 CALLS: Final = pa.struct(
@@ -117,6 +117,33 @@ DIAGNOSIS: Final = pa.struct(
         ("sentence", pa.string()),
     ]
 )
+_TRAINED_EPOCH: Final = pa.struct(
+    [
+        ("epoch", pa.int32()),
+        ("images_seen", pa.int64()),
+        ("seconds", pa.float64()),
+        ("loss", pa.float64()),
+        ("held_out_top1", pa.float64()),
+        ("held_out_loss", pa.float64()),
+    ]
+)
+_TRAINING: Final = pa.struct(
+    [
+        ("step", pa.string()),
+        ("seconds", pa.float64()),
+        ("images_seen", pa.int64()),
+        ("fair", pa.string()),
+        ("weights", pa.string()),
+        ("best_epoch", pa.int32()),
+        ("stopped_early", pa.bool_()),
+        ("target", pa.float64()),
+        ("seconds_to_target", pa.float64()),
+        ("peak_bytes", pa.int64()),
+        ("energy_j", pa.float64()),
+        ("curve", pa.list_(_TRAINED_EPOCH)),
+    ]
+)
+TRAININGS: Final = pa.list_(_TRAINING)
 _JSON: Final = pa.string()  # canonical JSON: open-ended content that no query should have to rely on
 
 SCHEMA: Final = pa.schema(
@@ -151,6 +178,7 @@ SCHEMA: Final = pa.schema(
         ("calls", CALLS),
         ("predictions", PREDICTIONS),
         ("diagnosis", DIAGNOSIS),
+        ("trainings", TRAININGS),
         ("notes", pa.list_(pa.string())),
         ("log_tail", pa.string()),
     ],
@@ -176,10 +204,17 @@ def _with_diagnosis(table: pa.Table) -> pa.Table:
     return table.add_column(SCHEMA.get_field_index("diagnosis"), "diagnosis", nothing)
 
 
+def _with_trainings(table: pa.Table) -> pa.Table:
+    """3 -> 4: how the artifact was trained; until then only what all of building took was kept."""
+    nothing = pa.array([[] for _ in range(table.num_rows)], type=TRAININGS)
+    return table.add_column(SCHEMA.get_field_index("trainings"), "trainings", nothing)
+
+
 # Version of a file -> what turns its whole table into one of the next version.
 MIGRATIONS: Final[Mapping[int, Callable[[pa.Table], pa.Table]]] = {
     1: _with_reference,
     2: _with_diagnosis,
+    3: _with_trainings,
 }
 
 

@@ -7,7 +7,15 @@ from typing import Annotated, Any, Final, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from paretoboard.spec import Budget, Scenario  # noqa: TC001  (pydantic reads the annotations)
+from paretoboard.spec import (  # noqa: TC001  (pydantic reads the annotations)
+    Budget,
+    MemoryFormat,
+    Mix,
+    Optimizer,
+    Precision,
+    Scenario,
+    Schedule,
+)
 from paretoboard.tomlfile.checking import Table
 
 SUBSET_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -75,19 +83,57 @@ class WeightsTable(Table):
 
 
 class TrainTable(Table):
-    """How the task's own model is trained."""
+    """How the task's own model is trained, and what every arm that is trained anew takes from it.
 
-    epochs: Annotated[int, Gt(0)]
+    The budget is shared: `epochs` alone gives all arms equal images, `seconds` equal time, `joules` equal energy.
+    """
+
+    epochs: Annotated[int, Gt(0), Field(description="with 'seconds' or 'joules' the most there may be")]
     lr: _Positive
     batch: Annotated[int, Gt(0)] = 128
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    schedule: Literal["constant", "cosine", "onecycle"] = "cosine"
+    optimizer: Optimizer = "sgd"
+    schedule: Schedule = "cosine"
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     weight_decay: Annotated[float, Ge(0)] = 5e-4
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
     augment: list[Literal["crop", "cutout", "flip", "shift"]] = Field(default=[])
-    precision: Literal["float32", "bfloat16"] = "float32"
-    memory_format: Literal["contiguous", "channels_last"] = "channels_last"
+    precision: Precision = "float32"
+    memory_format: MemoryFormat = "channels_last"
+    alternate_flip: bool = Field(
+        default=False, description="'flip' mirrors an image in every second epoch, not at random"
+    )
+    mix: Mix = Field(default="none", description="two images and their labels into one")
+    mix_alpha: _Positive = 1.0
+    l1: Annotated[float, Ge(0)] = 0.0
+    l2: Annotated[float, Ge(0)] = 0.0
+    held_out: Annotated[float, Ge(0), Le(0.5), Field(description="share of the training images to judge on")] = 0.0
+    patience: Annotated[int, Ge(1)] | None = Field(
+        default=None, description="epochs without a better result on 'held_out' that end training; the best is kept"
+    )
+    target: Annotated[float, Gt(0), Le(1)] | None = Field(
+        default=None, description="share of 'held_out' that is to be right: read is when it first is"
+    )
+    seconds: _Positive | None = Field(default=None, description="of training: every arm gets equal time")
+    joules: _Positive | None = Field(default=None, description="of the device: every arm gets equal energy")
+
+    @model_validator(mode="after")
+    def _what_is_judged_is_held_out(self) -> TrainTable:
+        judging = [name for name in ("patience", "target") if getattr(self, name) is not None]
+        if judging and not self.held_out:
+            raise ValueError(f"'{judging[0]}' needs images to judge on: give 'held_out', 0.1 for every tenth")
+        return self
+
+    @model_validator(mode="after")
+    def _what_alternates_is_there(self) -> TrainTable:
+        if self.alternate_flip and "flip" not in self.augment:
+            raise ValueError("'alternate_flip' needs 'flip' in 'augment', which it then does in every second epoch")
+        return self
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> TrainTable:
+        if self.seconds is not None and self.joules is not None:
+            raise ValueError("found both 'seconds' and 'joules'; all arms get one budget, so one of them is right")
+        return self
 
 
 class ModelTable(Table):

@@ -8,7 +8,7 @@ companions only inside functions, for the same reason.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -16,13 +16,21 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from paretoboard.artifact import Candidate, Form
 from paretoboard.datasets import Images
 from paretoboard.durable import CHECKPOINT_EVERY_S
+from paretoboard.errors import DataError
 from paretoboard.records import MetricValue
-from paretoboard.spec import Preprocess, TrainSettings
+from paretoboard.spec import Preprocess, TrainSettings, Weights
 
 if TYPE_CHECKING:
-    from torch import nn  # noqa: TC004 - no one resolves Workbench's annotations, and torch is slow to import
+    # no one resolves Workbench's and Applied's annotations, and torch is slow to import
+    from torch import Tensor, nn  # noqa: TC004
+
+    from paretoboard.training import TrainResult  # noqa: TC004
 
 Need = Literal["train", "calibration", "teacher"]
+
+
+def _no_weights(weights: Weights) -> Mapping[str, Tensor]:
+    raise DataError(f"weights '{weights.file}': there is no data root to read them from")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +47,8 @@ class Workbench:
     scratch: Path  # an empty folder that survives a kill and is handed to the same step again
     progress: Callable[[float, str], None]  # (share done, what is going on)
     checkpoint_every_s: float = CHECKPOINT_EVERY_S  # of training
+    weights: Callable[[Weights], Mapping[str, Tensor]] = _no_weights  # a file's tensors, its digest checked
+    joules: Callable[[], float | None] = lambda: None  # of the device since the step began; None: nothing counts them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +58,8 @@ class Applied:
     candidate: Candidate
     images_seen: int = 0
     notes: tuple[str, ...] = ()  # what was reached, in plain words: "31.2 % of the parameters removed"
+    training: TrainResult | None = None  # of a technique that trains
+    anew: bool = False  # whether nothing that was built before went into it, so that its cost doesn't count
     metrics: tuple[MetricValue, ...] = ()  # of building, that no one else can measure
 
 

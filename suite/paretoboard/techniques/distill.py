@@ -12,7 +12,8 @@ from annotated_types import Ge, Gt, Le
 
 from paretoboard.errors import InputError, NotApplicableError
 from paretoboard.techniques.forms import own_float32_module
-from paretoboard.techniques.train import TrainingTechnique, trained
+from paretoboard.techniques.train.anew import initial
+from paretoboard.techniques.train.finetune import TrainingTechnique, trained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,9 +52,10 @@ class Distillation(TrainingTechnique):
     def apply(self, candidate: Candidate, bench: Workbench) -> Applied:
         """Train; an interrupted training is taken up at its last checkpoint.
 
-        The teacher computes in the precision of the training. Where augmentation makes no more variants of an image
-        than there are epochs (one without any, two with "flip"), it is asked once about each, before; else as often as
-        the student sees one. Attention maps are kept like logits, the features they are made of are not.
+        The teacher computes in the precision of the training, in float32 where that is float16. Where augmentation
+        makes no more variants of an image than there are epochs (one without any, two with "flip"), it is asked once
+        about each, before; else as often as the student sees one. Attention maps are kept like logits, the features
+        they are made of are not.
 
         Raises:
             NotApplicableError: for an ONNX graph, for weights of fewer than 32 bits, for a teacher of other classes,
@@ -65,7 +67,7 @@ class Distillation(TrainingTechnique):
         student = own_float32_module(candidate, "distilling")
         settings = self._settings_now(bench.train_settings)
         if self.from_scratch:
-            student = _anew(student, candidate, bench.train_seed)
+            student, _ = initial(student, candidate, bench.train_seed)
         with self.taught(student, candidate, settings, bench) as lesson:
             result = train(
                 student.requires_grad_(True),
@@ -78,6 +80,7 @@ class Distillation(TrainingTechnique):
                 loss=lesson,
                 keep_zeros=not self.from_scratch,
                 progress=bench.progress,
+                joules=bench.joules,
             )
         return trained(candidate, student, result)
 
@@ -215,19 +218,6 @@ class AttentionTransfer(Distillation):
 
             teaching: Teaching = attention_of(teacher, teacher_seen)
             yield Lesson(teaching=teaching, compare=compare, identity=self.identity(teacher, label_smoothing))
-
-
-def _anew(module: nn.Module, candidate: Candidate, seed: int) -> nn.Module:
-    """A network of `module`'s structure with the initial weights that `seed` gives."""
-    import torch
-
-    from paretoboard.models import build
-    from paretoboard.models.structure import describe, rebuild
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        base = build(candidate.architecture, candidate.classes)
-        return rebuild(base, describe(module, base))
 
 
 def _check_classes(teacher: nn.Module, candidate: Candidate) -> None:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from annotated_types import Ge, Gt, Le
 
 from paretoboard.errors import InputError, NotApplicableError
-from paretoboard.techniques import Applied, Need, Technique
+from paretoboard.techniques import Need, Technique
 from paretoboard.techniques.forms import own_float32_module
+from paretoboard.techniques.train.anew import initial
+from paretoboard.techniques.train.finetune import trained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from paretoboard.artifact import Candidate
     from paretoboard.records import MetricValue
     from paretoboard.spec import TrainSettings
-    from paretoboard.techniques import Workbench
+    from paretoboard.techniques import Applied, Workbench
+    from paretoboard.training import TrainResult
     from paretoboard.training.parallel import Answer, Comparison, Job
 
 RENDEZVOUS: Final = "PARETOBOARD_RENDEZVOUS"  # in the environment: takes the place of the parameter, for any task
@@ -75,7 +78,7 @@ class ParallelTraining(Technique):
         images = bench.train_images()
         job = self._job(bench.train_settings, bench)
         check(job, len(images))
-        start = _initial(module, candidate, bench.train_seed)
+        start, anew = initial(module, candidate, bench.train_seed)
         self.check_network(start, candidate.input_shape)
         done = train_in_parallel(
             dataclasses.replace(candidate, module=start),
@@ -86,14 +89,12 @@ class ParallelTraining(Technique):
         )
         # A span of a pipeline may leave out what its forward pass never uses.
         start.load_state_dict({**start.state_dict(), **done.state})
+        start.eval()
         batch = min(job.settings.batch, len(images))
-        seen = len(images) // batch * batch * job.settings.epochs
-        return Applied(
-            candidate=dataclasses.replace(candidate, module=start.eval()),
-            images_seen=seen,
-            notes=tuple(_notes(job, done.answer, batch)),
-            metrics=tuple(_metrics(job, done.answer)),
-        )
+        result = _result(done.answer, start, len(images) // batch * batch)
+        applied = trained(candidate, start, result)
+        notes = (*applied.notes, *_notes(job, done.answer, batch))
+        return dataclasses.replace(applied, anew=anew, notes=notes, metrics=tuple(_metrics(job, done.answer)))
 
     def check_network(self, module: nn.Module, image_shape: tuple[int, ...]) -> None:
         """Raises: NotApplicableError for a network that can't be shared in this way."""
@@ -194,17 +195,23 @@ class PipelineParallel(ParallelTraining):
         return {"schedule": self.schedule, "microbatches": self.microbatches}
 
 
-def _initial(module: nn.Module, candidate: Candidate, seed: int) -> nn.Module:
-    """A network of `module`'s structure with the initial weights that the task's own began with."""
-    import torch
+def _result(answer: Answer, module: nn.Module, images_of_epoch: int) -> TrainResult:
+    """As one process tells it."""
+    from paretoboard.records import TrainedEpoch
+    from paretoboard.training import TrainResult, weights_digest
 
-    from paretoboard.models import build
-    from paretoboard.models.structure import describe, rebuild
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        base = build(candidate.architecture, candidate.classes)
-        return rebuild(base, describe(module, base))
+    curve = tuple(
+        TrainedEpoch(epoch=epoch, images_seen=epoch * images_of_epoch, seconds=seconds, loss=loss)
+        for epoch, (loss, seconds) in enumerate(zip(answer.losses, answer.until_s, strict=True), 1)
+    )
+    return TrainResult(
+        losses=answer.losses,
+        images_seen=curve[-1].images_seen,
+        seconds=curve[-1].seconds,
+        curve=curve,
+        weights=weights_digest(module),
+        peak_bytes=sum(report.memory_bytes for report in answer.reports),
+    )
 
 
 def _notes(job: Job, answer: Answer, batch: int) -> Iterator[str]:
@@ -212,8 +219,7 @@ def _notes(job: Job, answer: Answer, batch: int) -> Iterator[str]:
     where = f" on {job.nodes} nodes" if job.nodes > 1 else ""
     yield (
         f"{job.ranks} ranks{where} through {backend}, {job.threads} threads each: {answer.layout}; trained in "
-        f"{answer.seconds:.1f} s, training loss {answer.losses[0]:.3f} in the first epoch, {answer.losses[-1]:.3f} in "
-        "the last"
+        f"{answer.until_s[-1]:.1f} s"
     )
     yield (
         f"a rank's memory grew by up to {answer.memory_bytes / 1e6:.0f} MB while it trained "

@@ -51,6 +51,7 @@ _KNOWN: Final = frozenset(
         "augment",
         "precision",
         "memory_format",
+        "alternate_flip",
     }
 )
 _PRECISIONS: Final = ("float32", "bfloat16")

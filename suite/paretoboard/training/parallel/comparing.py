@@ -134,7 +134,7 @@ class _Arm:
 
 
 def _learner(share: Share, work: Work) -> Learner:
-    return Learner(share, work, steps=1, constant=True)
+    return Learner(share, work, steps=work.job.settings.epochs * work.feed.steps)
 
 
 def _twin(network: nn.Module, work: Work) -> Learner:

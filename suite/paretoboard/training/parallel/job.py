@@ -106,7 +106,7 @@ class Answer:
     """What a training that went well gave, beside the weights."""
 
     reports: tuple[RankReport, ...]
-    seconds: float  # of training; start-up and comparison not counted
+    until_s: tuple[float, ...]  # seconds of training until the end of each epoch; start-up is not counted
     comparison: Comparison | None
     layout: str  # how the network was shared, in plain words
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import signal
@@ -17,7 +18,7 @@ import torch.distributed as dist
 from paretoboard import artifact
 from paretoboard.datasets import Images
 from paretoboard.errors import DivergedError, InputError
-from paretoboard.training import weights_digest
+from paretoboard.training import _prepare, weights_digest
 from paretoboard.training.parallel import job as jobs
 from paretoboard.training.parallel.comparing import compare
 from paretoboard.training.parallel.process import Memory, die_with
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from paretoboard.artifact import Candidate
     from paretoboard.training.parallel.job import Comparison, Job, Way
 
 _BACKENDS: Final = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
@@ -82,18 +84,16 @@ def _take_part(job: Job, folder: Path, pulse: Pulse) -> None:
     pulse.at("the meeting of the ranks", 0.0, "meeting")
     dist.init_process_group(_BACKENDS[job.device], timeout=timedelta(seconds=job.timeout_s + _SLACK_S))
     memory = Memory()
-    network = artifact.load(folder / jobs.NETWORK).module
-    assert network is not None
-    work = work_of(job, _images(folder), device)
+    start = artifact.load(folder / jobs.NETWORK)
+    work = work_of(job, _images(folder, start.classes), device)
+    network = _network(start, work)
     _check(job, network, work)
     shared = share_of(job.way)
     # Ranks with different images draw different numbers; ranks with the same ones must draw the same.
     torch.manual_seed(job.seed + (dist.get_rank() if job.way in ("data", "sharded") else 0))
     memory.begin()
-    share = shared(_loaded(folder), work)
-    start = time.perf_counter()
-    parts = _train(share, work, pulse)
-    seconds = time.perf_counter() - start
+    share = shared(copy.deepcopy(network), work)
+    parts, until_s = _train(share, work, pulse)
     peak_bytes = memory.peak_bytes()
     state = share.whole(share.state())
     if os.environ["LOCAL_RANK"] == "0":
@@ -106,22 +106,24 @@ def _take_part(job: Job, folder: Path, pulse: Pulse) -> None:
     report = jobs.RankReport(
         rank=dist.get_rank(), memory_bytes=peak_bytes, communication=communication, loss_parts=parts
     )
-    _answer(folder, report, comparison, seconds=seconds, layout=layout)
+    _answer(folder, report, comparison, until_s=until_s, layout=layout)
     dist.destroy_process_group()
 
 
-def _loaded(folder: Path) -> nn.Module:
-    module = artifact.load(folder / jobs.NETWORK).module
-    assert module is not None
+def _network(start: Candidate, work: Work) -> nn.Module:
+    """With its initial weights, and as it asks to be before its training begins."""
+    assert start.module is not None
+    module = start.module.requires_grad_(True)
+    _prepare(module, work.feed)
     return module
 
 
-def _images(folder: Path) -> Images:
+def _images(folder: Path, classes: int) -> Images:
     """Mapped into memory, private to this rank where it writes."""
     pixels = np.load(folder / jobs.PIXELS, mmap_mode="c")
     labels = np.load(folder / jobs.LABELS)
     names = tuple(map(str, range(len(labels))))
-    return Images(ids=names, pixels=pixels, labels=labels, classes=tuple(map(str, range(int(labels.max()) + 1))))
+    return Images(ids=names, pixels=pixels, labels=labels, classes=tuple(map(str, range(classes))))
 
 
 def _check(job: Job, network: nn.Module, work: Work) -> None:
@@ -139,15 +141,15 @@ def _check(job: Job, network: nn.Module, work: Work) -> None:
         )
 
 
-def _train(share: Share, work: Work, pulse: Pulse) -> tuple[float, ...]:
-    """All steps; this rank's part of each epoch's mean loss.
+def _train(share: Share, work: Work, pulse: Pulse) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """All steps; this rank's part of each epoch's mean loss, and seconds until its end.
 
     Raises: DivergedError for a loss that is not finite.
     """
     settings, feed = work.job.settings, work.feed
     steps = settings.epochs * feed.steps
     learner = Learner(share, work, steps=steps)
-    parts, start = [], time.perf_counter()
+    parts, until_s, start = [], [], time.perf_counter()
     for epoch in range(settings.epochs):
         total = 0.0
         for step, (indices, variants) in enumerate(work.epoch(epoch), 1):
@@ -162,16 +164,19 @@ def _train(share: Share, work: Work, pulse: Pulse) -> tuple[float, ...]:
                 )
             total += loss
         parts.append(total / feed.steps)
-    return tuple(parts)
+        until_s.append(time.perf_counter() - start)
+    return tuple(parts), tuple(until_s)
 
 
-def _answer(folder: Path, own: jobs.RankReport, comparison: Comparison | None, *, seconds: float, layout: str) -> None:
+def _answer(
+    folder: Path, own: jobs.RankReport, comparison: Comparison | None, *, until_s: tuple[float, ...], layout: str
+) -> None:
     """What all ranks saw, written once on each node."""
     everyone: list[tuple[jobs.RankReport, Comparison | None] | None] = [None] * dist.get_world_size()
     dist.all_gather_object(everyone, (own, comparison))
     found = [each for each in everyone if each is not None]
     answer = jobs.Answer(
-        reports=tuple(report for report, _ in found), seconds=seconds, comparison=found[0][1], layout=layout
+        reports=tuple(report for report, _ in found), until_s=until_s, comparison=found[0][1], layout=layout
     )
     if os.environ["LOCAL_RANK"] == "0":
         jobs.write(folder / jobs.ANSWER, answer)

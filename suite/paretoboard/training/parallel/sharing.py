@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from paretoboard.training import CrossEntropy, _optimizer, _schedule
+from paretoboard.training import CrossEntropy, _optimizer, _train_mode
 from paretoboard.training.feed import MEMORY_FORMATS, Feed
 from paretoboard.training.loss import Batch
+from paretoboard.training.rates import rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -67,12 +68,14 @@ class Work:
     def formatted(self, module: nn.Module) -> nn.Module:
         """`module` on the device, in the memory format of the training, ready to train."""
         memory_format = MEMORY_FORMATS[self.job.settings.memory_format]
-        return module.to(self.device, memory_format=memory_format).train()  # type: ignore[call-overload]
+        module.to(self.device, memory_format=memory_format)  # type: ignore[call-overload]
+        _train_mode(module)
+        return module
 
 
 def work_of(job: Job, images: Images, device: torch.device) -> Work:
     """The images of `job` as its network sees them."""
-    feed = Feed(images, job.settings, job.preprocess)
+    feed = Feed(images, job.settings, job.preprocess, seed=job.seed)
     return Work(job=job, feed=feed, labels=torch.from_numpy(images.labels), device=device)
 
 
@@ -136,15 +139,11 @@ class OneProcess(Share):
 class Learner:
     """A share with its optimizer, between two steps."""
 
-    def __init__(self, share: Share, work: Work, *, steps: int, constant: bool = False) -> None:
-        """Args:
-        steps: of the whole training, for the schedule.
-        constant: whether the learning rate stays, for steps that belong to no training.
-        """
-        settings = work.job.settings
+    def __init__(self, share: Share, work: Work, *, steps: int) -> None:
+        """`steps` of the whole training, for the schedule; further ones keep the last learning rate."""
         self.share = share
-        self._optimizer = _optimizer(share.module, settings)
-        self._schedule = None if constant else _schedule(self._optimizer, settings, steps)
+        self._optimizer = _optimizer(share.module, work.job.settings)
+        self._rates, self._done = rates(work.job.settings, steps), 0
 
     def gradients(self, indices: Tensor, variants: Tensor) -> float:
         """Leave fresh gradients; this rank's part of the loss."""
@@ -153,9 +152,10 @@ class Learner:
 
     def move(self) -> None:
         """Let the optimizer take a step along the gradients that are there."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rates[min(self._done, len(self._rates) - 1)]
         self._optimizer.step()
-        if self._schedule is not None:
-            self._schedule.step()
+        self._done += 1
 
     def learn(self, indices: Tensor, variants: Tensor) -> float:
         """Do one step; this rank's part of the loss."""

@@ -118,11 +118,11 @@ class _Measured(fx.Interpreter):
 def _parameters(traced: fx.GraphModule, nodes: Sequence[fx.Node]) -> Iterator[nn.Parameter]:
     for node in nodes:
         if node.op == "call_module":
-            yield from traced.get_submodule(str(node.target)).parameters()
+            yield from (each for each in traced.get_submodule(str(node.target)).parameters() if each.requires_grad)
         elif node.op == "get_attr":
             path, _, last = str(node.target).rpartition(".")
             value = getattr(traced.get_submodule(path), last)
-            if isinstance(value, nn.Parameter):
+            if isinstance(value, nn.Parameter) and value.requires_grad:
                 yield value
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from annotated_types import Ge, Gt, Lt
 
-from paretoboard.spec import TrainSettings
+from paretoboard.spec import MemoryFormat, Optimizer, Precision, Schedule, TrainSettings
 from paretoboard.techniques import Applied, Need, Technique
 from paretoboard.techniques.forms import own_float32_module
 
@@ -29,14 +29,14 @@ class TrainingTechnique(Technique):
 
     lr: Annotated[float, Gt(0)] = 0.01
     batch: Annotated[int, Ge(1)] = 128
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    schedule: Literal["constant", "cosine", "onecycle"] = "cosine"
+    optimizer: Optimizer = "sgd"
+    schedule: Schedule = "cosine"
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     weight_decay: Annotated[float, Ge(0)] = 5e-4
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
     augment: tuple[str, ...] | None = None  # None: as the model was first trained; nothing if that is not known
-    precision: Literal["float32", "bfloat16"] = "float32"
-    memory_format: Literal["contiguous", "channels_last"] = "channels_last"  # as fast or faster in either precision
+    precision: Precision = "float32"
+    memory_format: MemoryFormat = "channels_last"  # as fast or faster in either precision
 
     def settings(self, epochs: int, first: TrainSettings | None) -> TrainSettings:
         """How to train for `epochs`; augmented as `first` says where no augmentation was asked for."""
@@ -81,7 +81,14 @@ class Finetune(TrainingTechnique):
 
 def trained(candidate: Candidate, module: nn.Module, result: TrainResult) -> Applied:
     """`candidate` with the module that training left, and how the loss went."""
-    note = f"training loss {result.losses[0]:.3f} in the first epoch, {result.losses[-1]:.3f} in the last"
+    notes = [f"training loss {result.losses[0]:.3f} in the first epoch, {result.losses[-1]:.3f} in the last"]
+    if result.stopped_at is not None:
+        notes.append(
+            f"stopped early after epoch {result.stopped_at}; the weights are those of epoch {result.best_epoch}"
+        )
     return Applied(
-        candidate=dataclasses.replace(candidate, module=module), images_seen=result.images_seen, notes=(note,)
+        candidate=dataclasses.replace(candidate, module=module),
+        images_seen=result.images_seen,
+        notes=tuple(notes),
+        training=result,
     )
