@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,27 +87,31 @@ def run(
     try:
         return train_in_parallel(start or network(), images(64), job, scratch=scratch, progress=progress)
     finally:
-        assert launchers() == []
+        assert processes_of(scratch) == []
         assert list(scratch.iterdir()) == []
 
 
-def launchers() -> list[psutil.Process]:
-    """Those that this process started, and that run."""
+def processes_of(scratch: Path) -> list[psutil.Process]:
+    """Launchers and ranks whose job lies there and that run, wherever they ended up in the tree of processes."""
     found = []
-    for child in psutil.Process().children(recursive=True):
+    for process in psutil.process_iter():
         try:
-            if child.status() != psutil.STATUS_ZOMBIE and LAUNCHER in child.cmdline():
-                found.append(child)
+            command = process.cmdline()
+            ours = LAUNCHER in command and any(part.startswith(str(scratch)) for part in command)
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
         except psutil.NoSuchProcess:
             continue
     return found
 
 
-def the_ranks() -> list[psutil.Process]:
-    """In order: they are forked one after the other."""
-    here = launchers()
-    pids = {each.pid for each in here}
-    return sorted((each for each in here if each.ppid() in pids), key=lambda each: each.pid)
+def send(number: int, scratch: Path) -> None:
+    """Send a signal to rank 1; ranks are forked one after the other."""
+    everyone = processes_of(scratch)
+    pids = {each.pid for each in everyone}
+    ranks = sorted((each for each in everyone if each.ppid() in pids), key=lambda each: each.pid)
+    assert len(ranks) == 2
+    ranks[1].send_signal(number)
 
 
 def at_first_step(act: Callable[[], None]) -> Callable[[float, str], None]:
@@ -175,14 +183,14 @@ def test_batch_norm_of_each_ranks_own_part_is_another_training_and_said_to_be(tm
 
 def test_a_rank_that_is_killed_is_named_with_its_step(tmp_path: Path) -> None:
     job = a_job(settings=dataclasses.replace(SETTINGS, epochs=10_000))
-    kill = at_first_step(lambda: the_ranks()[1].send_signal(signal.SIGKILL))
+    kill = at_first_step(lambda: send(signal.SIGKILL, tmp_path))
     with pytest.raises(ParallelError, match=r"^rank 1 of 2 was killed by SIGKILL in step \d+ of 40000$"):
         run(job, tmp_path, progress=kill)
 
 
 def test_a_rank_that_hangs_is_found_within_the_time_limit(tmp_path: Path) -> None:
     job = a_job(settings=dataclasses.replace(SETTINGS, epochs=10_000), timeout_s=10.0)
-    hang = at_first_step(lambda: the_ranks()[1].send_signal(signal.SIGSTOP))
+    hang = at_first_step(lambda: send(signal.SIGSTOP, tmp_path))
     said = (
         r"^no rank got anywhere for 10 s: rank 0 is in step \d+ of 40000, rank 1 was last heard \d+ s ago in step \d+ "
     )
@@ -212,6 +220,28 @@ def test_an_error_of_whoever_listens_ends_the_ranks(tmp_path: Path) -> None:
         run(a_job(), tmp_path, progress=stop)
 
 
+def test_ranks_end_with_whoever_asked_for_them(tmp_path: Path) -> None:
+    program = """
+import dataclasses, pathlib, sys
+from test_parallel import SETTINGS, a_job, run
+def progress(share, text):
+    if share > 0:
+        print(text, flush=True)
+run(a_job(settings=dataclasses.replace(SETTINGS, epochs=10_000)), pathlib.Path(sys.argv[1]), progress=progress)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert "images/s on 2 ranks" in process.stdout.readline()
+        assert len(processes_of(tmp_path)) == 3
+        process.kill()
+    deadline = time.monotonic() + 10
+    while processes_of(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes_of(tmp_path) == []
+
+
 def free_port() -> int:
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
@@ -237,7 +267,7 @@ def together(jobs: list[Job], scratch: Path) -> list[Trained | Exception]:
         thread.start()
     for thread in threads:
         thread.join()
-    assert launchers() == []
+    assert processes_of(scratch) == []
     return found
 
 
@@ -297,7 +327,7 @@ def test_synchronized_batch_norm_of_one_rank_is_batch_norm(shape: tuple[int, ...
             torch.testing.assert_close(mine.grad, reference.grad, rtol=1e-4, atol=1e-5, msg=name)
         torch.testing.assert_close(ours[0][0].state_dict(), theirs.state_dict(), rtol=1e-5, atol=1e-6)
         x = torch.randn(shape, generator=torch.Generator().manual_seed(9))
-        assert torch.equal(ours.eval()(x), theirs.eval()(x))
+        torch.testing.assert_close(ours.eval()(x), theirs.eval()(x), rtol=1e-5, atol=1e-5)
     finally:
         dist.destroy_process_group()
 

@@ -12,6 +12,7 @@ Jobs, images, weights and answers travel as files of one folder. A training that
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,7 @@ _KNOWN: Final = frozenset(
         "alternate_flip",
     }
 )
+_FOLDER: Final = "parallel-"
 _PRECISIONS: Final = ("float32", "bfloat16")
 
 
@@ -77,7 +79,9 @@ def train_in_parallel(
     Raises: what `check` and `launching.launch` raise.
     """
     check(job, len(images))
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="parallel-") as name:
+    for left in scratch.glob(f"{_FOLDER}*"):  # by one that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=_FOLDER) as name:
         folder = Path(name)
         artifact.save(start, folder / jobs.NETWORK)
         np.save(folder / jobs.PIXELS, images.pixels)

@@ -84,10 +84,10 @@ def largest_difference(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
     """
     if found.keys() != wanted.keys() or any(found[name].shape != each.shape for name, each in wanted.items()):
         return math.inf
-    gap = max(float((found[name] - each).abs().max()) for name, each in wanted.items())
-    largest = max(float(each.abs().max()) for each in wanted.values())
-    share = gap / largest if largest else gap
-    return share if math.isfinite(share) else math.inf
+    gaps = [float((found[name] - each).abs().max()) for name, each in wanted.items()]
+    if not all(map(math.isfinite, gaps)):
+        return math.inf
+    return max(gaps) / (max(float(each.abs().max()) for each in wanted.values()) or 1.0)
 
 
 class _Steps:

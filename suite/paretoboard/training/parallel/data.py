@@ -89,6 +89,6 @@ def units_of(module: nn.Module) -> list[nn.Module]:
 
 
 def whole_tensor(tensor: Tensor) -> Tensor:
-    """A tensor on the CPU, put together where it is spread over ranks; all ranks must call it."""
+    """A copy of a tensor on the CPU, put together where it is spread over ranks; all ranks must call it."""
     gathered = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-    return gathered.detach().cpu()
+    return gathered.detach().to("cpu", copy=True)

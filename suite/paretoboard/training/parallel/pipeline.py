@@ -76,7 +76,7 @@ class Pipeline(Share):
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those of all spans."""
-        own = {name: each.detach().cpu() for name, each in tensors.items()}
+        own = {name: each.detach().to("cpu", copy=True) for name, each in tensors.items()}
         everyone: list[dict[str, Tensor] | None] = [None] * dist.get_world_size()
         dist.all_gather_object(everyone, own)
         return {name: each for held in everyone if held is not None for name, each in held.items()}

@@ -95,7 +95,7 @@ class Share(ABC):
 
     @abstractmethod
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """All of a network's tensors on the CPU, of which this rank holds `tensors`; every rank must call it."""
+        """Copies on the CPU of all tensors of a network, of which this rank holds `tensors`; all ranks must call it."""
 
     def parameters(self) -> dict[str, Tensor]:
         """What this rank holds of the network's parameters, by the network's own names."""
@@ -133,7 +133,7 @@ class OneProcess(Share):
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """They are all here."""
-        return {name: each.detach().cpu() for name, each in tensors.items()}
+        return {name: each.detach().to("cpu", copy=True) for name, each in tensors.items()}
 
 
 class Learner:

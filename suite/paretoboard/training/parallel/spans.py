@@ -171,5 +171,6 @@ def _span(traced: fx.GraphModule, pieces: Sequence[_Piece], *, first: bool) -> S
     for node in nodes:
         copies[node] = graph.node_copy(node, copies.__getitem__)
     graph.output(copies[pieces[-1].gives])
-    made = fx.GraphModule(traced, graph).train(traced.training)
+    made = fx.GraphModule(traced, graph)
+    made.training = traced.training  # not that of its layers, which are the network's
     return Span(module=made, shape=pieces[-1].shape, flops=sum(piece.flops for piece in pieces))
