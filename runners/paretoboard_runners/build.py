@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from paretoboard import artifact, datasets, durable, models, training
 from paretoboard.datasets import weights as weight_files
-from paretoboard.errors import DataError, RefusedError
+from paretoboard.errors import DataError, NotApplicableError, RefusedError
 from paretoboard.records import Training
 from paretoboard.registry import DATASETS, TECHNIQUES
 from paretoboard.runtimes.statistics import statistics
@@ -202,15 +202,25 @@ def _apply(
             raise DataError(f"{run.task}: {use.name} needs images that the task does not name")
         return datasets.read_subset(run.dataset.name, subset, job.data_root)
 
+    preprocess = candidate.preprocess_of(run.preprocess)
+
+    def teacher() -> nn.Module:
+        if preprocess != run.preprocess:
+            raise NotApplicableError(
+                f"{use.name}: the model normalizes its images itself by now and the teacher takes normalized ones: "
+                "put data.normalize after it"
+            )
+        return _teacher(job, use.name)
+
     def read_weights(weights: Weights) -> Mapping[str, Tensor]:
         return weight_files.load_state(weight_files.resolve(weights, job.data_root))
 
     bench = Workbench(
         seed=step.seed,
-        preprocess=run.preprocess,
+        preprocess=preprocess,
         train_images=cache(lambda: read(run.dataset.train)),
         calibration_images=cache(lambda: read(run.dataset.calibration)),
-        teacher=cache(lambda: _teacher(job, use.name)),
+        teacher=cache(teacher),
         train_settings=run.model.train,
         train_seed=derive(run.seed, _MODEL),
         scratch=step.scratch,

@@ -99,6 +99,7 @@ class _Launches:
     windows: list[WindowState] = field(default_factory=list)
     outputs: list[KeptOutput] = field(default_factory=list)
     repeat_effects: list[tuple[float, ...]] = field(default_factory=list)
+    input_s: list[tuple[float, ...]] = field(default_factory=list)
 
     def add(self, number: int) -> None:
         """Make launch `number` of this comparison and keep what it gave."""
@@ -109,6 +110,7 @@ class _Launches:
         self.windows += [_state(self.batch, own, index, seen) for index, seen in enumerate(result.windows)]
         self.outputs += [kept for kept in result.outputs if kept.arm == CANDIDATE]
         self.repeat_effects.append(result.repeat_effects)
+        self.input_s.append(result.input_s)
 
     def compared(self, look: Literal[1, 2]) -> Comparison:
         """What the launches say."""
@@ -125,9 +127,10 @@ class _Launches:
     def timed(self, comparison: Comparison) -> TimedComparison:
         """All that they gave, with what was made of them."""
         calls = join_calls(self.calls)
+        metrics = (*absolute_metrics(calls, self.batch), *input_metrics(self.input_s, self.batch))
         return TimedComparison(
             comparison=comparison,
-            metrics=absolute_metrics(calls, self.batch) if self.reference.number == 0 else (),
+            metrics=metrics if self.reference.number == 0 else (),
             calls=calls,
             windows=tuple(self.windows),
             outputs=tuple(self.outputs),
@@ -149,6 +152,16 @@ def absolute_metrics(calls: Calls, batch: int) -> tuple[MetricValue, ...]:
     rate = stats.Estimate(value=batch / median.value, low=batch / median.high, high=batch / median.low)
     values.append(_value("throughput", scope, rate, len(wall_s)))
     return tuple(values)
+
+
+def input_metrics(calls_s: Sequence[tuple[float, ...]], batch: int) -> tuple[MetricValue, ...]:
+    """Time of the input pipeline per image, from its calls of `batch` images by launch; nothing without a pipeline."""
+    if not any(calls_s):
+        return ()
+    per_image_s = np.concatenate([np.asarray(calls) for calls in calls_s]) / batch
+    launch = np.repeat(np.arange(len(calls_s)), [len(calls) for calls in calls_s])
+    found = stats.quantile_over_launches(per_image_s, launch, 0.5)
+    return (_value("input_time", f"batch={batch}", found, len(per_image_s)),)
 
 
 def join_calls(parts: Sequence[Calls]) -> Calls:

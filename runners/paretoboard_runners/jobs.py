@@ -136,6 +136,7 @@ class LaunchResult:
     elapsed_s: float
     timed_s: float
     repeat_effects: tuple[float, ...]  # of the last arm: ln(time with a repeated input / with inputs never seen)
+    input_s: tuple[float, ...] = ()  # of the last arm: calls of its input pipeline alone, where it has one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

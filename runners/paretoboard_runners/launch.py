@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from paretoboard import runtimes
-from paretoboard_runners import jobs, repeats, timing
+from paretoboard.runtimes.input.session import InputSession
+from paretoboard_runners import feeding, jobs, repeats, timing
 from paretoboard_runners.quality import input_count
 
 if TYPE_CHECKING:
@@ -36,10 +37,17 @@ def launch(job: jobs.LaunchJob, folder: Path, emit: Emitter) -> jobs.LaunchResul
     }
     arms = [SessionArm(opened[index], batches) for index in range(count)]
     done = timing.run_launch(arms, job.plan, on_window=lambda share: emit({"stage": "timing", "launch_done": share}))
-    return keep(done, folder, repeat_effects=repeats.measure(arms[-1], job.plan))
+    repeat_effects = repeats.measure(arms[-1], job.plan)
+    timed = opened[count - 1]
+    input_s = feeding.measure(timed.feed, arms[-1].inputs()) if isinstance(timed, InputSession) else ()
+    for session in opened.values():
+        session.close()
+    return keep(done, folder, repeat_effects=repeat_effects, input_s=input_s)
 
 
-def keep(done: timing.Launch, folder: Path, *, repeat_effects: tuple[float, ...]) -> jobs.LaunchResult:
+def keep(
+    done: timing.Launch, folder: Path, *, repeat_effects: tuple[float, ...], input_s: tuple[float, ...] = ()
+) -> jobs.LaunchResult:
     """Write the calls of a launch to `calls.npz`; the rest is the job's result."""
     np.savez(folder / CALLS, allow_pickle=False, **done.calls.arrays())
     return jobs.LaunchResult(
@@ -48,6 +56,7 @@ def keep(done: timing.Launch, folder: Path, *, repeat_effects: tuple[float, ...]
         elapsed_s=done.elapsed_s,
         timed_s=done.timed_s,
         repeat_effects=repeat_effects,
+        input_s=input_s,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ def perform(function: str, kind: str, folder: Path, emit: Emitter) -> int:
         function: `module:function` that takes (job, folder, emit) and gives the result.
         kind: `module:class` of the job.
     """
+    # Temporary files go with the job's folder, also those of a job that is killed.
+    elsewhere, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
         job = jobs.from_json(load_object(kind, "job"), (folder / jobs.JOB).read_text())
         result: Any = load_object(function, "job")(job, folder, emit)
@@ -28,6 +31,8 @@ def perform(function: str, kind: str, folder: Path, emit: Emitter) -> int:
         failure = jobs.Failure(kind=type(error).__name__, message=str(error), traceback=traceback.format_exc())
         durable.write(folder / jobs.FAILURE, jobs.to_json(failure).encode())
         return 1
+    finally:
+        tempfile.tempdir = elsewhere
     durable.write(folder / jobs.RESULT, jobs.to_json(result).encode())
     return 0
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from paretoboard import __version__, durable
 from paretoboard.errors import NotApplicableError, StoreError
+from paretoboard.spec import Preprocess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +28,29 @@ Form = Literal["torch", "onnx"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Storage = Literal["plain", "packed"]
+StoredForm = Literal["png", "jpeg", "records"]
+Decoder = Literal["pillow", "torchvision"]
+Filter = Literal["bilinear", "bicubic", "nearest"]
+WorkerKind = Literal["threads", "processes"]
+# What a model takes that normalizes for itself: stored pixels as they are.
+PIXELS: Final = Preprocess(range="byte")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputPipeline:
+    """How stored images become a model's input; calls of a model that has one begin with stored images."""
+
+    preprocess: Preprocess  # the task's: what follows decoding, unless `inside`
+    stored: StoredForm = "png"  # a file of each image, or one file of each batch in CIFAR-10's records
+    side: int | None = None  # pixels of a stored image's side; None for what the model takes
+    quality: int = 95  # of stored JPEGs
+    decoder: Decoder = "pillow"
+    draft: bool = False  # let the JPEG decoder give an image of 1/2, 1/4 or 1/8 of the stored side
+    filter: Filter = "bilinear"  # of resizing
+    inside: bool = False  # whether the model normalizes: it takes PIXELS
+    cached: bool = False  # decoded images, by the content of the file
+    workers: int = 0  # beside the process or thread that calls the model; 0: that one decodes
+    worker_kind: WorkerKind = "threads"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +61,7 @@ class Execution:
     memory_format: MemoryFormat = "contiguous"
     dtype: Dtype = "float32"  # of the input tensor and of a torch model's weights
     options: Mapping[str, Any] = field(default_factory=dict)  # the runtime's own
+    input: InputPipeline | None = None  # None: a call begins with images in memory, preprocessed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +80,11 @@ class Candidate:
     def form(self) -> Form:
         """Which of the two it is."""
         return "torch" if self.graph is None else "onnx"
+
+    def preprocess_of(self, task: Preprocess) -> Preprocess:
+        """From stored pixels to what module or graph take: the task's, until normalizing becomes a part of them."""
+        given = self.execution.input
+        return PIXELS if given is not None and given.inside else task
 
 
 FILES: Final[Mapping[Form, str]] = {"torch": "weights.pt", "onnx": "model.onnx"}
@@ -172,7 +202,7 @@ def read_manifest(folder: Path) -> Manifest:
         raw = json.loads(path.read_bytes())
         if raw["format"] != MANIFEST_FORMAT:
             raise StoreError(f"{path}: format {raw['format']}, this version reads format {MANIFEST_FORMAT}")
-        execution = Execution(**raw.pop("execution"))
+        execution = _read_execution(raw.pop("execution"))
         shape = tuple(int(extent) for extent in raw.pop("input_shape"))
         manifest = Manifest(execution=execution, input_shape=shape, **raw)
     except OSError as error:
@@ -183,6 +213,14 @@ def read_manifest(folder: Path) -> Manifest:
     if manifest.file != FILES.get(manifest.form) and not packed:
         raise StoreError(f"{path}: file '{manifest.file}' for form '{manifest.form}'")
     return manifest
+
+
+def _read_execution(raw: dict[str, Any]) -> Execution:
+    given = raw.pop("input", None)  # not in what earlier versions wrote
+    if given is None:
+        return Execution(**raw)
+    preprocess = {key: tuple(value) if isinstance(value, list) else value for key, value in given["preprocess"].items()}
+    return Execution(**raw, input=InputPipeline(**{**given, "preprocess": Preprocess(**preprocess)}))
 
 
 def load_module(folder: Path, manifest: Manifest) -> nn.Module:

@@ -41,6 +41,13 @@ METRICS: Final[dict[str, Metric]] = dict(
         _metric("latency_p90", "s", "lower", "speed", "time that nine calls in ten stay under"),
         _metric("latency_p99", "s", "lower", "speed", "time that 99 calls in 100 stay under"),
         _metric(
+            "input_time",
+            "s",
+            "lower",
+            "speed",
+            "median time per image from stored file to the model's input, without the model",
+        ),
+        _metric(
             "throughput", "1/s", "higher", "speed", "images per second at the declared batch, from the median call"
         ),
         _metric(

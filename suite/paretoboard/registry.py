@@ -77,6 +77,30 @@ def load_object(target: str, what: str) -> Any:
 TECHNIQUES: Final = Registry(
     "technique",
     {
+        "architecture.replace": (
+            "paretoboard.techniques.architecture:Replacement",
+            "train another network anew, as the task's own was",
+        ),
+        "data.cache": (
+            "paretoboard.techniques.data:Cache",
+            "begin calls with stored images, and keep decoded ones by their content",
+        ),
+        "data.decode": (
+            "paretoboard.techniques.data:Decoding",
+            "begin calls with stored images, decoded and resized in another way",
+        ),
+        "data.normalize": (
+            "paretoboard.techniques.data:Normalization",
+            "begin calls with stored images that the model normalizes itself",
+        ),
+        "data.stored": (
+            "paretoboard.techniques.data:StoredImages",
+            "begin calls with stored images: PNG, JPEG or records, of any size",
+        ),
+        "data.workers": (
+            "paretoboard.techniques.data:WorkerPool",
+            "begin calls with stored images, read by threads or processes side by side",
+        ),
         "distill.attention": (
             "paretoboard.techniques.distill:AttentionTransfer",
             "train with a teacher to look where it looks",
@@ -219,6 +243,32 @@ TECHNIQUES: Final = Registry(
 MODELS: Final = Registry(
     "model",
     {
+        # Matched to cifar-resnet20's 269,722 parameters and 40,551,040 MACs within 3 %: those without a number to both,
+        # "-270k" to the parameters, "-41m" to the MACs.
+        "cifar-depthwise": (
+            "paretoboard.models.cifar_depthwise:depthwise",
+            "depthwise-separable convolutions at ResNet-20's parameters and MACs (Howard et al. 2017)",
+        ),
+        "cifar-gru-270k": (
+            "paretoboard.models.cifar_gru:gru_270k",
+            "reads rows with gated recurrent units, at ResNet-20's parameters and 21 % of its MACs (Cho et al. 2014)",
+        ),
+        "cifar-gru-41m": (
+            "paretoboard.models.cifar_gru:gru_41m",
+            "the same at ResNet-20's MACs and 4.7 times its parameters",
+        ),
+        "cifar-plain": (
+            "paretoboard.models.cifar_plain:plain20",
+            "ResNet-20 without its shortcuts, at the same parameters and MACs (He et al. 2015)",
+        ),
+        "cifar-vit-270k": (
+            "paretoboard.models.cifar_vit:vit_270k",
+            "transformer on patches of 4x4, at ResNet-20's parameters and half its MACs (Dosovitskiy et al. 2020)",
+        ),
+        "cifar-vit-41m": (
+            "paretoboard.models.cifar_vit:vit_41m",
+            "the same at ResNet-20's MACs and twice its parameters",
+        ),
         "cifar-airbench": (
             "paretoboard.models.airbench:airbench",
             "whitening and three groups of 64, 128 and 256 channels, after airbench94 (Jordan 2024)",

@@ -28,6 +28,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "activation": "activations",
     "quantizing": "quantizing and dequantizing",
     "reordering": "copying and reordering",
+    "input": "reading, decoding and normalizing images",
     "generated": "generated kernels",
     "other": "operators of no known kind",
 }
@@ -90,6 +91,12 @@ def dispatch(evidence: Evidence) -> str:
     if evidence.outside < 0.4:
         return ""
     return f"bound by dispatch: {percent(evidence.outside)} of the time of a call is outside any operator"
+
+
+def reading(evidence: Evidence) -> str:
+    """Time that no change of the network can shorten."""
+    share = evidence.share("input")
+    return f"{percent(share)} of the time in operators is in {words('input')}" if share >= 0.3 else ""
 
 
 def unpruned(evidence: Evidence) -> str:
@@ -184,6 +191,7 @@ RULES: Final[tuple[Rule, ...]] = (
     fallback,
     missing_instructions,
     dispatch,
+    reading,
     unpruned,
     zeros,
     conversions,

@@ -32,6 +32,7 @@ _ARGUMENTS: Final[Mapping[type[nn.Module], tuple[str, ...]]] = {
     ),
     nn.Linear: ("in_features", "out_features", "bias"),
     nn.BatchNorm2d: ("num_features", "eps", "momentum", "affine", "track_running_stats"),
+    nn.ConstantPad3d: ("padding", "value"),
     nn.GroupNorm: ("num_groups", "num_channels", "eps", "affine"),
     nn.Dropout: ("p", "inplace"),
     nn.ReLU: (),

@@ -115,7 +115,12 @@ def open(  # noqa: A001 - read as runtimes.open
     manifest = verify(folder) if check else read_manifest(folder)
     threads = _threads_of(manifest, threads)
     runtime = _load(manifest.execution.runtime)
-    return runtime.open(folder, manifest, threads=threads, batches=batches, cache=cache or folder / "cache")
+    session = runtime.open(folder, manifest, threads=threads, batches=batches, cache=cache or folder / "cache")
+    if manifest.execution.input is None:
+        return session
+    from paretoboard.runtimes.input.session import opened  # here, since it is made of what is above
+
+    return opened(session, manifest, threads=threads)
 
 
 def profile(folder: Path, question: Question) -> Profile:
@@ -127,7 +132,12 @@ def profile(folder: Path, question: Question) -> Profile:
 
     manifest = read_manifest(folder)
     question = dataclasses.replace(question, threads=_threads_of(manifest, question.threads))
-    return _load(manifest.execution.runtime).profile(folder, manifest, question)
+    runtime = _load(manifest.execution.runtime)
+    if manifest.execution.input is None:
+        return runtime.profile(folder, manifest, question)
+    from paretoboard.runtimes.input.session import profile as profile_with_input
+
+    return profile_with_input(runtime, folder, manifest, question)
 
 
 def idle(runtime: str) -> None:

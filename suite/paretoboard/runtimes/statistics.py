@@ -38,8 +38,8 @@ class ModelStatistics:
 def statistics(candidate: Candidate) -> ModelStatistics:
     """Counts of `candidate`.
 
-    MACs of a torch model are half the FLOPs that torch's FlopCounterMode counts; those of a graph are counted
-    by the same rule from its inferred shapes.
+    MACs of a torch model are half the FLOPs that torch's FlopCounterMode counts, with the attention that it leaves out
+    on the CPU; those of a graph are counted by the same rule from its inferred shapes.
     """
     if candidate.graph is not None:
         return _of_graph(candidate.graph)
@@ -51,10 +51,12 @@ def _of_module(module: nn.Module, candidate: Candidate) -> ModelStatistics:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from paretoboard.runtimes.profiling.pytorch import OWN_FORMULAS
+
     parameters = list(module.parameters())
     image = torch.zeros((1, *candidate.input_shape), dtype=getattr(torch, candidate.execution.dtype))
     # Not inference_mode: the counter sees no operators there.
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=OWN_FORMULAS) as counter:
         module(image)
     return ModelStatistics(
         parameters=sum(parameter.numel() for parameter in parameters),

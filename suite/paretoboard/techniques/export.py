@@ -39,7 +39,7 @@ def as_graph(candidate: Candidate) -> Candidate:
     assert candidate.module is not None
     graph = export(candidate.module, candidate.input_shape)
     kept = {name: value for name, value in execution.options.items() if name == "threads"}
-    execution = Execution(runtime="onnxruntime", options=kept)
+    execution = Execution(runtime="onnxruntime", options=kept, input=execution.input)
     return dataclasses.replace(candidate, module=None, graph=graph, execution=execution, storage="plain")
 
 

@@ -25,6 +25,7 @@ Kind = Literal[
     "pooling",
     "quantizing",  # and dequantizing
     "reordering",  # copies, casts and other orders of the same numbers
+    "input",  # reading, decoding, resizing and normalizing of stored images
     "generated",  # kernels that a compiler made of several operators, which no profiler names one by one
     "other",
 ]

@@ -31,7 +31,9 @@ PRODUCTS: Final = {
     "QGemm": 3,
     "QLinearMatMul": 3,
 }
-# Those of the two that compute in INT8.
+# Their second and third inputs are weights, of what comes in and of the state, each used at every step.
+RECURRENT: Final = frozenset({"GRU", "LSTM", "RNN"})
+# Those of the first two that compute in INT8.
 INTEGER: Final = frozenset(
     {
         "ConvInteger",
@@ -106,7 +108,7 @@ def kind_of(node: Any, shapes: Mapping[str, Sequence[int]]) -> Kind:
     Args:
         shapes: by name of a value, at least those of the node's weight.
     """
-    if node.op_type in PRODUCTS:
+    if node.op_type in PRODUCTS or node.op_type in RECURRENT:
         return "matrix product"
     if node.op_type in CONVOLUTIONS:
         weight = shapes[node.input[CONVOLUTIONS[node.op_type]]]
@@ -115,7 +117,7 @@ def kind_of(node: Any, shapes: Mapping[str, Sequence[int]]) -> Kind:
 
 
 def macs_of(node: Any, shapes: Mapping[str, Sequence[int]]) -> int:
-    """Multiply-accumulates of a convolution or a matrix product with these shapes, 0 for every other operator."""
+    """Multiply-accumulates of a convolution, matrix product or recurrent layer with these shapes, 0 for all others."""
     name = node.op_type
     if name in CONVOLUTIONS:
         weight = shapes[node.input[CONVOLUTIONS[name]]]
@@ -128,6 +130,9 @@ def macs_of(node: Any, shapes: Mapping[str, Sequence[int]]) -> int:
         weight = shapes[node.input[PRODUCTS[name]]]
         depth = weight[-1 if attribute(node, "transB", 0) else -2] if len(weight) > 1 else weight[0]
         return math.prod(shapes[node.output[0]]) * depth
+    if name in RECURRENT:
+        steps, images = shapes[node.input[0]][:2]
+        return steps * images * sum(math.prod(shapes[node.input[place]]) for place in (1, 2))
     return 0
 
 

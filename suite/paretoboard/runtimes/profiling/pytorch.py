@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from paretoboard.runtimes.profiling import WITH_MACS, OperatorTime, Profile, calls_within, time_calls, typical
 
@@ -40,6 +40,9 @@ _KINDS: Final[Mapping[Kind, Sequence[str]]] = {
         "_weight_int8pack_mm",
         "_weight_int4pack_mm_for_cpu",
         "scaled_dot_product_attention",
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "gru",
+        "lstm",
     ),
     "normalization": (
         "batch_norm",
@@ -101,6 +104,17 @@ _KINDS: Final[Mapping[Kind, Sequence[str]]] = {
 _KIND_OF: Final = {name: kind for kind, names in _KINDS.items() for name in names}
 
 
+def _attention_flops(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any) -> int:
+    """Of both matrix products of an attention, whose operator for the CPU torch has no formula for."""
+    flops: int = sdpa_flop_count(query.shape, key.shape, value.shape)
+    return flops
+
+
+_attention_flops._get_raw = True  # type: ignore[attr-defined]  # it is given tensors, as torch's own formulas are
+# FLOPs of an operator from its arguments, where torch's own registry has no formula.
+OWN_FORMULAS: Final[dict[Any, Any]] = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+
+
 def profile(session: Session, module: nn.Module, question: Question, dtype: str) -> Profile:
     """Time a session's operators, and count what those of its module compute and move.
 
@@ -144,7 +158,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if _hands_on(func):
             return result
         kind = _kind(str(func.overloadpacket), [tuple(part.shape) for part in _tensors(args)])
-        count = flop_registry.get(func.overloadpacket)
+        count = OWN_FORMULAS.get(func.overloadpacket) or flop_registry.get(func.overloadpacket)
         self.calls[kind] += 1
         self.macs[kind] += count(*args, **(kwargs or {}), out_val=result) // 2 if count else 0
         self.bytes[kind] += sum(part.numel() * part.element_size() for part in (*_tensors(args), *_tensors((result,))))

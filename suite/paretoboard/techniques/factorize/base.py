@@ -34,7 +34,7 @@ class Layer:
 
     path: str
     module: Any  # nn.Conv2d | nn.Linear
-    places: int  # outputs per channel and image: height x width, 1 for a linear layer
+    places: int  # outputs per channel and image: height x width; of a linear layer, tokens
     input_places: int  # and of the input
 
     @property
@@ -159,7 +159,9 @@ def layers_of(module: nn.Module, input_shape: tuple[int, ...]) -> list[Layer]:
     found: dict[str, Layer] = {}
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        places = [math.prod(tensor.shape[2:]) for tensor in (output, inputs[0])]
+        # A linear layer is used once for each token, wherever images are sequences of them.
+        inner = slice(1, -1) if isinstance(layer, nn.Linear) else slice(2, None)
+        places = [math.prod(tensor.shape[inner]) for tensor in (output, inputs[0])]
         found[paths[layer]] = Layer(path=paths[layer], module=layer, places=places[0], input_places=places[1])
 
     handles = [layer.register_forward_hook(note) for layer in paths]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge
 
-from paretoboard.artifact import Execution
 from paretoboard.techniques import Applied, Technique
 from paretoboard.techniques.export import as_graph
 from paretoboard.techniques.run.options import noted
@@ -47,7 +46,9 @@ class OpenVino(Technique):
         note = self._verified(exported, bench.seed)
         # What was noted for ONNX Runtime means nothing here.
         kept = {name: value for name, value in exported.execution.options.items() if name == "threads"}
-        execution = Execution(runtime="openvino", options={**kept, "precision": self.precision})
+        execution = dataclasses.replace(
+            exported.execution, runtime="openvino", options={**kept, "precision": self.precision}
+        )
         told = noted(dataclasses.replace(exported, execution=execution), threads=self.threads, options={})
         return Applied(candidate=told, notes=(note,))
 
