@@ -77,6 +77,7 @@ class Technique(ABC):
     gives: ClassVar[Form | None] = None  # the form it leaves, None for the one it got
     needs: ClassVar[tuple[Need, ...]] = ()  # whatever its parameters are
     runtime: ClassVar[str | None] = None  # the runtime it chooses, for techniques that choose one
+    as_the_task: ClassVar[bool] = False  # whether it trains for as long as the task's own model was trained
 
     def needs_now(self) -> tuple[Need, ...]:
         """What it needs with the parameters it has."""

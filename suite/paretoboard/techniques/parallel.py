@@ -42,6 +42,7 @@ class ParallelTraining(Technique):
 
     takes = ("torch",)
     needs: ClassVar[tuple[Need, ...]] = ("train",)
+    as_the_task = True
     way: ClassVar[Literal["data", "sharded", "tensor", "pipeline"]]
 
     ranks: Annotated[int, Ge(2), Le(1024)] = 2  # processes that train, of all nodes
