@@ -111,7 +111,7 @@ class ParallelTraining(Technique):
 
         meeting = os.environ.get(RENDEZVOUS, self.rendezvous) if self.nodes > 1 else ""
         if self.nodes > 1 and not meeting:
-            raise InputError(
+            raise NotApplicableError(
                 f"{self.nodes} nodes need a place to meet: 'rendezvous', or {RENDEZVOUS} in the environment"
             )
         threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Training a network on images in memory: the one loop that everything in the project trains with.
+"""Training a network on images in memory: the one loop that every process by itself trains with.
 
 The same module, images, settings, seed and number of threads give bit-identical weights, whether the training was
 interrupted in between or not, unless a budget of seconds or joules ends it.

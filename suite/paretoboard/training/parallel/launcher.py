@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -26,6 +26,8 @@ from paretoboard.training.parallel.pulse import LAUNCHER
 
 if TYPE_CHECKING:
     from paretoboard.training.parallel.job import Job
+
+_MEETING_SHARE: Final = 0.5  # of the time limit
 
 
 def main(folder: Path, descriptor: int, parent: int) -> int:
@@ -58,8 +60,8 @@ def _fail(folder: Path, **failure: Any) -> None:
 
 
 def _config(job: Job, folder: Path) -> LaunchConfig:
-    # Sooner than whoever watches gives up, so that the reason is told.
-    meeting_s = max(int(0.8 * job.timeout_s), 1)
+    # Well before whoever watches gives up, so that the reason is told.
+    meeting_s = max(int(_MEETING_SHARE * job.timeout_s), 1)
     alone = job.nodes == 1
     here = alone or job.rendezvous.rpartition(":")[0] in ("localhost", "127.0.0.1")
     return LaunchConfig(

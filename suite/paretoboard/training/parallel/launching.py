@@ -107,8 +107,8 @@ class _Watch:
         if killed:
             return ParallelError(f"{self._who(killed[0])} was killed by {killed[0].message}{self._where(killed[0])}")
         if not failures:
-            how = f"killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
-            return ParallelError(f"the launcher of the ranks was {how}".replace("was ended", "ended"))
+            how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
+            return ParallelError(f"the launcher of the ranks {how}")
         first = min(failures, key=lambda failure: failure.at_s)
         if first.kind in _ERRORS:
             return _ERRORS[first.kind](first.message)

@@ -17,7 +17,7 @@ import torch.distributed as dist
 
 from paretoboard import artifact
 from paretoboard.datasets import Images
-from paretoboard.errors import DivergedError, InputError
+from paretoboard.errors import DivergedError, ParallelError
 from paretoboard.training import _prepare, weights_digest
 from paretoboard.training.parallel import job as jobs
 from paretoboard.training.parallel.comparing import compare
@@ -127,15 +127,15 @@ def _images(folder: Path, classes: int) -> Images:
 
 
 def _check(job: Job, network: nn.Module, work: Work) -> None:
-    """Raises: InputError unless as many ranks met as the job asks for, all with the same job, weights and images."""
+    """Raises: ParallelError unless as many ranks met as the job asks for, all with the same job, weights and images."""
     world = dist.get_world_size()
     if world != job.ranks:
-        raise InputError(f"{job.ranks} ranks are asked for and {world} met: all nodes must run the same task")
+        raise ParallelError(f"{job.ranks} ranks are asked for and {world} met: all nodes must run the same task")
     identities: list[str | None] = [None] * world
     dist.all_gather_object(identities, f"{job.identity} {weights_digest(network)} {work.feed.identity}")
     others = [rank for rank, identity in enumerate(identities) if identity != identities[0]]
     if others:
-        raise InputError(
+        raise ParallelError(
             f"rank {others[0]} has other settings, weights or images than rank 0: all nodes must run the same task "
             "with the same software"
         )
