@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from paretoboard.training.parallel.job import Answer, Failure, Job
 
 _MODULE: Final = "paretoboard.training.parallel.launcher"
+_START_S: Final = 60.0
 _SILENT_S: Final = 4 * EVERY_S + 2.0  # on a busy machine too, a rank that lives is heard sooner
 _ERRORS: Final[Mapping[str, type[ParetoboardError]]] = {
     kind.__name__: kind for kind in (DivergedError, InputError, NotApplicableError, ParallelError)
@@ -87,7 +88,9 @@ class _Watch:
                 selector.register(reading, selectors.EVENT_READ)
                 ended = False
                 while not ended:
-                    left_s = self._moved_s + self._job.timeout_s - time.monotonic()
+                    # A cold disk may take its time to give the launcher its modules.
+                    limit_s = self._job.timeout_s if self._signs else max(self._job.timeout_s, _START_S)
+                    left_s = self._moved_s + limit_s - time.monotonic()
                     if left_s <= 0:
                         raise ParallelError(self._hung())
                     ready = {key.fd for key, _ in selector.select(left_s)}
@@ -133,10 +136,11 @@ class _Watch:
     def _hung(self) -> str:
         """Where the ranks stand that get nowhere."""
         said = f"no rank got anywhere for {self._job.timeout_s:g} s"
+        if not self._signs:
+            return f"the launcher of the ranks did not start within {max(self._job.timeout_s, _START_S):g} s"
         ranks = sorted(rank for rank in self._signs if rank != LAUNCHER)
         if not ranks:
-            place = self._signs[LAUNCHER].place if LAUNCHER in self._signs else "starting up"
-            return f"{said}: the launcher is at {place}"
+            return f"{said}: the launcher is at {self._signs[LAUNCHER].place}"
         return f"{said}: {', '.join(map(self._stands, ranks))}"
 
     def _stands(self, rank: int) -> str:

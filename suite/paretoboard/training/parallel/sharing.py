@@ -67,8 +67,7 @@ class Work:
 
     def formatted(self, module: nn.Module) -> nn.Module:
         """`module` on the device, in the memory format of the training, ready to train."""
-        memory_format = MEMORY_FORMATS[self.job.settings.memory_format]
-        module.to(self.device, memory_format=memory_format)  # type: ignore[call-overload]
+        module.to(self.device).to(memory_format=MEMORY_FORMATS[self.job.settings.memory_format])
         _train_mode(module)
         return module
 

@@ -52,13 +52,14 @@ class TensorParallel(Share):
         """
         ranks = dist.get_world_size()
         pairs, singles = linear_layers(module, ranks)
-        held = sum(each.weight.numel() for each in (module.get_submodule(name) for name in (*sum(pairs, ()), *singles)))
+        names = [*(name for pair in pairs for name in pair), *singles]
+        held = sum(module.get_parameter(f"{name}.weight").numel() for name in names)
         total = sum(each.numel() for each in module.parameters())
         self._work = work
         mesh = init_device_mesh(work.device.type, (ranks,))
         self.module = parallelize_module(work.formatted(module), mesh, _plan(pairs, singles))
         self.layout = (
-            f"the weights of {2 * len(pairs) + len(singles)} linear layers, {held / total:.1%} of the parameters, are "
+            f"the weights of {len(names)} linear layers, {held / total:.1%} of the parameters, are "
             f"spread over the ranks; every rank sees every image and computes all else"
         )
 
@@ -81,8 +82,7 @@ def linear_layers(module: nn.Module, ranks: int) -> tuple[list[tuple[str, str]],
     pairs = [
         (f"{path}.{first}".lstrip("."), f"{path}.{second}".lstrip("."))
         for path, layer in module.named_modules()
-        for first, second in _pairs_in(layer)
-        if layer.get_submodule(first).out_features % ranks == 0
+        for first, second in _pairs_in(layer, ranks)
     ]
     paired = {name for pair in pairs for name in pair}
     # Exactly nn.Linear: subclasses, such as the one in nn.MultiheadAttention, are used as weights rather than called.
@@ -98,23 +98,25 @@ def linear_layers(module: nn.Module, ranks: int) -> tuple[list[tuple[str, str]],
     return pairs, singles
 
 
-def _pairs_in(layer: nn.Module) -> Iterator[tuple[str, str]]:
+def _pairs_in(layer: nn.Module, ranks: int) -> Iterator[tuple[str, str]]:
     """Names of children of `layer` that are two linear layers with nothing but elementwise functions between them."""
     children = dict(layer.named_children())
     if isinstance(layer, nn.Sequential):
         names = [name for name, child in children.items() if not isinstance(child, _ELEMENTWISE)]
         taken = ""
         for first, second in pairwise(names):
-            if first != taken and _fit(children[first], children[second]):
+            if first != taken and _fit(children[first], children[second], ranks):
                 taken = second
                 yield first, second
-    elif all(name in children for name in _PAIR) and _fit(*(children[name] for name in _PAIR)):
+    elif all(name in children for name in _PAIR) and _fit(children[_PAIR[0]], children[_PAIR[1]], ranks):
         yield _PAIR
 
 
-def _fit(first: nn.Module, second: nn.Module) -> bool:
-    both = type(first) is nn.Linear and type(second) is nn.Linear
-    return both and first.out_features == second.in_features
+def _fit(first: nn.Module, second: nn.Module, ranks: int) -> bool:
+    """Whether the second takes what the first gives, which can be split evenly."""
+    if type(first) is not nn.Linear or type(second) is not nn.Linear:
+        return False
+    return first.out_features == second.in_features and first.out_features % ranks == 0
 
 
 def _plan(pairs: list[tuple[str, str]], singles: list[str]) -> dict[str, ParallelStyle]:
