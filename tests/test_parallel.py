@@ -88,7 +88,7 @@ def run(
         return train_in_parallel(start or network(), images(64), job, scratch=scratch, progress=progress)
     finally:
         assert processes_of(scratch) == []
-        assert list(scratch.iterdir()) == []
+        assert list(scratch.glob("parallel-*")) == []
 
 
 def processes_of(scratch: Path) -> list[psutil.Process]:
@@ -138,6 +138,7 @@ def test_two_ranks_train_what_one_process_does(way: dict[str, Any], tmp_path: Pa
         # The order of sums differs: eight steps later some units in the last place have become 1e-5.
         torch.testing.assert_close(found, wanted[name], rtol=0, atol=1e-4 * float(wanted[name].abs().max()))
     assert shared.answer.losses == pytest.approx(whole.losses, rel=1e-4)
+    assert list(tmp_path.iterdir()) == []
     comparison = shared.answer.comparison
     assert comparison is not None
     assert comparison.exact
@@ -212,6 +213,31 @@ def test_a_rank_that_fails_says_why_and_ends_the_others(tmp_path: Path) -> None:
     said = "^rank 1 of 2 failed in step 1 of 8: RuntimeError: a network of this kind$"
     with pytest.raises(ParallelError, match=said):
         run(a_job(), tmp_path, network("parallel_models:failing"))
+
+
+@pytest.mark.parametrize("way", [WAYS[1], WAYS[4]], ids=["sharded", "pipeline"])
+def test_an_interrupted_training_goes_on_after_its_last_epoch_to_the_same_bits(
+    way: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(SETTINGS, epochs=150, optimizer="adamw", lr=1e-3)
+    job = a_job(**way, settings=settings, checkpoint_every_s=0.0)
+    straight = run(job, tmp_path / "straight")
+    scratch, killed = tmp_path / "broken", []
+
+    def kill(share: float, text: str) -> None:
+        if text.startswith("epoch") and int(text.split()[1]) > 3 and not killed:
+            killed.append(True)
+            send(signal.SIGKILL, scratch)
+
+    with pytest.raises(ParallelError, match="was killed by SIGKILL"):
+        run(job, scratch, progress=kill)
+    told: list[str] = []
+    resumed = run(job, scratch, progress=lambda share, text: told.append(text))
+    first = next(text for text in told if text.startswith("epoch"))
+    assert int(first.split()[1]) > 3
+    assert resumed.answer.losses == straight.answer.losses
+    for name, wanted in straight.state.items():
+        assert torch.equal(resumed.state[name], wanted), name
 
 
 def test_a_training_that_diverges_names_epoch_and_step(tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ class ParallelTraining(Technique):
             seed=bench.train_seed,
             timeout_s=self.timeout_s,
             rounds=self.rounds,
+            checkpoint_every_s=bench.checkpoint_every_s,
             **self.options(),
         )
 

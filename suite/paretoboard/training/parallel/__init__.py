@@ -6,7 +6,8 @@ How it runs:
       └─ launcher                  torch.distributed's elastic agent, as torchrun has it; one on each node
            └─ ranks                one process each: train, then compare with one process
 
-Jobs, images, weights and answers travel as files of one folder. A training that was interrupted begins anew.
+Jobs, images, weights and answers travel as files of one folder. A training that was interrupted goes on after the last
+epoch that all ranks have kept.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ _KNOWN: Final = frozenset(
     }
 )
 _FOLDER: Final = "parallel-"
+_CHECKPOINTS: Final = "ranks"
 _PRECISIONS: Final = ("float32", "bfloat16")
 
 
@@ -74,13 +76,16 @@ def train_in_parallel(
 
     Args:
         start: with its initial weights; not changed.
-        scratch: a folder that a folder is made in, which is gone afterwards.
+        scratch: a folder for what the training needs; after a kill, the same one lets it go on, and after its end
+            there is nothing left in it.
         progress: told (share done, how it goes).
     Raises: what `check` and `launching.launch` raise.
     """
     check(job, len(images))
     for left in scratch.glob(f"{_FOLDER}*"):  # by one that was killed
         shutil.rmtree(left, ignore_errors=True)
+    kept = scratch / _CHECKPOINTS
+    job = dataclasses.replace(job, checkpoints=str(kept))
     with tempfile.TemporaryDirectory(dir=scratch, prefix=_FOLDER) as name:
         folder = Path(name)
         artifact.save(start, folder / jobs.NETWORK)
@@ -88,6 +93,7 @@ def train_in_parallel(
         np.save(folder / jobs.LABELS, images.labels)
         answer = launch(job, folder, progress=progress)
         state = torch.load(folder / jobs.WEIGHTS, map_location="cpu", weights_only=True)
+    shutil.rmtree(kept)
     return Trained(state=state, answer=answer)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
+from paretoboard.durable import CHECKPOINT_EVERY_S
 from paretoboard.plan import digest, plain
 from paretoboard.spec import Preprocess, TrainSettings
 
@@ -49,6 +50,8 @@ class Job:
     batch_norm: BatchNorm = "synchronized"  # in data parallel: over the whole batch, or over the rank's part
     schedule: Schedule = "1f1b"  # of a pipeline
     microbatches: int = 1  # of a pipeline
+    checkpoints: str = ""  # a folder of this node; "" keeps none
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S  # after the first whole epoch by then
 
     @property
     def local_ranks(self) -> int:
@@ -57,8 +60,8 @@ class Job:
 
     @property
     def identity(self) -> str:
-        """Digest of what all ranks must agree on; threads, time limits and addresses are each node's own."""
-        own = ("threads", "all_threads", "timeout_s", "rendezvous")
+        """Digest of what all ranks must agree on; threads, time limits, addresses and folders are its node's own."""
+        own = ("threads", "all_threads", "timeout_s", "rendezvous", "checkpoints", "checkpoint_every_s")
         return digest({name: value for name, value in plain(self).items() if name not in own})
 
     @property

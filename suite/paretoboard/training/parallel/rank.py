@@ -9,7 +9,7 @@ import signal
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -20,13 +20,14 @@ from paretoboard.datasets import Images
 from paretoboard.errors import DivergedError, ParallelError
 from paretoboard.training import _prepare, weights_digest
 from paretoboard.training.parallel import job as jobs
+from paretoboard.training.parallel.checkpoint import Checkpoints
 from paretoboard.training.parallel.comparing import compare
 from paretoboard.training.parallel.process import Memory, die_with
 from paretoboard.training.parallel.pulse import Pulse
 from paretoboard.training.parallel.sharing import Learner, Share, Work, work_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from torch import nn
 
@@ -87,13 +88,13 @@ def _take_part(job: Job, folder: Path, pulse: Pulse) -> None:
     start = artifact.load(folder / jobs.NETWORK)
     work = work_of(job, _images(folder, start.classes), device)
     network = _network(start, work)
-    _check(job, network, work)
+    identity = _agreed(job, network, work)
     shared = share_of(job.way)
     # Ranks with different images draw different numbers; ranks with the same ones must draw the same.
     torch.manual_seed(job.seed + (dist.get_rank() if job.way in ("data", "sharded") else 0))
     memory.begin()
     share = shared(copy.deepcopy(network), work)
-    parts, until_s = _train(share, work, pulse)
+    trained = _train(share, work, pulse, identity)
     peak_bytes = memory.peak_bytes()
     state = share.whole(share.state())
     if os.environ["LOCAL_RANK"] == "0":
@@ -104,9 +105,9 @@ def _take_part(job: Job, folder: Path, pulse: Pulse) -> None:
     if job.rounds:
         comparison, communication = compare(network, shared, work, lambda what: pulse.at(what, _TRAINING_SHARE, what))
     report = jobs.RankReport(
-        rank=dist.get_rank(), memory_bytes=peak_bytes, communication=communication, loss_parts=parts
+        rank=dist.get_rank(), memory_bytes=peak_bytes, communication=communication, loss_parts=tuple(trained.parts)
     )
-    _answer(folder, report, comparison, until_s=until_s, layout=layout)
+    _answer(folder, report, comparison, until_s=tuple(trained.until_s), layout=layout)
     dist.destroy_process_group()
 
 
@@ -126,46 +127,83 @@ def _images(folder: Path, classes: int) -> Images:
     return Images(ids=names, pixels=pixels, labels=labels, classes=tuple(map(str, range(classes))))
 
 
-def _check(job: Job, network: nn.Module, work: Work) -> None:
-    """Raises: ParallelError unless as many ranks met as the job asks for, all with the same job, weights and images."""
+def _agreed(job: Job, network: nn.Module, work: Work) -> str:
+    """What decides the outcome of the training, the same on all ranks.
+
+    Raises: ParallelError unless as many ranks met as the job asks for, all with the same job, weights and images.
+    """
     world = dist.get_world_size()
     if world != job.ranks:
         raise ParallelError(f"{job.ranks} ranks are asked for and {world} met: all nodes must run the same task")
     identities: list[str | None] = [None] * world
-    dist.all_gather_object(identities, f"{job.identity} {weights_digest(network)} {work.feed.identity}")
+    own = f"{job.identity} {weights_digest(network)} {work.feed.identity} {torch.__version__}"
+    dist.all_gather_object(identities, own)
     others = [rank for rank, identity in enumerate(identities) if identity != identities[0]]
     if others:
         raise ParallelError(
             f"rank {others[0]} has other settings, weights or images than rank 0: all nodes must run the same task "
             "with the same software"
         )
+    return f"{own} {job.threads}"
 
 
-def _train(share: Share, work: Work, pulse: Pulse) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """All steps; this rank's part of each epoch's mean loss, and seconds until its end.
+class _Progress:
+    """How far a training has come; lists with one entry for each finished epoch."""
+
+    def __init__(self, done: int, kept: Mapping[str, Any]) -> None:
+        self.epochs = done
+        self.parts: list[float] = list(kept.get("parts", ()))  # this rank's of the mean loss
+        self.until_s: list[float] = list(kept.get("until_s", ()))  # seconds of training, interruptions left out
+        self._before_s = self.until_s[-1] if self.until_s else 0.0
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far."""
+        return self._before_s + time.perf_counter() - self._start
+
+    def end_epoch(self, part: float) -> None:
+        """Another one is done."""
+        self.epochs += 1
+        self.parts.append(part)
+        self.until_s.append(self.seconds)
+
+
+def _train(share: Share, work: Work, pulse: Pulse, identity: str) -> _Progress:
+    """All steps that are not done yet.
 
     Raises: DivergedError for a loss that is not finite.
     """
     settings, feed = work.job.settings, work.feed
-    steps = settings.epochs * feed.steps
-    learner = Learner(share, work, steps=steps)
-    parts, until_s, start = [], [], time.perf_counter()
-    for epoch in range(settings.epochs):
+    learner = Learner(share, work, steps=settings.epochs * feed.steps)
+    kept = None
+    if work.job.checkpoints:
+        kept = Checkpoints(Path(work.job.checkpoints), identity, every_s=work.job.checkpoint_every_s)
+    progress = _Progress(*(kept.take_up(share.module, learner.optimizer) if kept else (0, {})))
+    learner.done = progress.epochs * feed.steps
+    while progress.epochs < settings.epochs:
         total = 0.0
-        for step, (indices, variants) in enumerate(work.epoch(epoch), 1):
-            done = epoch * feed.steps + step - 1
-            rate = done * feed.batch / max(time.perf_counter() - start, 1e-9)
-            text = f"epoch {epoch + 1} of {settings.epochs}, {rate:,.0f} images/s on {work.job.ranks} ranks"
-            pulse.at(f"step {done + 1} of {steps}", _TRAINING_SHARE * done / steps, text)
+        for step, (indices, variants) in enumerate(work.epoch(progress.epochs), 1):
+            _tell(learner, work, progress, pulse)
             loss = learner.learn(indices, variants)
             if not math.isfinite(loss):
                 raise DivergedError(
-                    f"training diverged in epoch {epoch + 1}, step {step} of {feed.steps}: the loss is {loss}"
+                    f"training diverged in epoch {progress.epochs + 1}, step {step} of {feed.steps}: the loss is {loss}"
                 )
             total += loss
-        parts.append(total / feed.steps)
-        until_s.append(time.perf_counter() - start)
-    return tuple(parts), tuple(until_s)
+        progress.end_epoch(total / feed.steps)
+        if kept and progress.epochs < settings.epochs:
+            state = {"parts": progress.parts, "until_s": progress.until_s}
+            kept.save(progress.epochs, share.module, learner.optimizer, state)
+    return progress
+
+
+def _tell(learner: Learner, work: Work, progress: _Progress, pulse: Pulse) -> None:
+    """That the next step begins."""
+    settings, steps = work.job.settings, work.feed.steps * work.job.settings.epochs
+    rate = learner.done * work.feed.batch / max(progress.seconds, 1e-9)
+    text = f"epoch {progress.epochs + 1} of {settings.epochs}, {rate:,.0f} images/s on {work.job.ranks} ranks"
+    pulse.at(f"step {learner.done + 1} of {steps}", _TRAINING_SHARE * learner.done / steps, text)
 
 
 def _answer(

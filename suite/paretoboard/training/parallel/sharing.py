@@ -141,20 +141,21 @@ class Learner:
     def __init__(self, share: Share, work: Work, *, steps: int) -> None:
         """`steps` of the whole training, for the schedule; further ones keep the last learning rate."""
         self.share = share
-        self._optimizer = _optimizer(share.module, work.job.settings)
-        self._rates, self._done = rates(work.job.settings, steps), 0
+        self.optimizer = _optimizer(share.module, work.job.settings)
+        self.done = 0  # steps
+        self._rates = rates(work.job.settings, steps)
 
     def gradients(self, indices: Tensor, variants: Tensor) -> float:
         """Leave fresh gradients; this rank's part of the loss."""
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         return self.share.gradients(indices, variants)
 
     def move(self) -> None:
         """Let the optimizer take a step along the gradients that are there."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._rates[min(self._done, len(self._rates) - 1)]
-        self._optimizer.step()
-        self._done += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rates[min(self.done, len(self._rates) - 1)]
+        self.optimizer.step()
+        self.done += 1
 
     def learn(self, indices: Tensor, variants: Tensor) -> float:
         """Do one step; this rank's part of the loss."""
