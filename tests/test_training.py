@@ -19,7 +19,7 @@ from torch import nn
 from paretoboard.datasets.preprocess import preprocess_images
 from paretoboard.errors import DataError, DivergedError, InputError, UnknownNameError
 from paretoboard.spec import Preprocess, TrainSettings
-from paretoboard.training import AUGMENTATIONS, TrainResult, train
+from paretoboard.training import TrainResult, train
 from paretoboard.training.feed import Feed
 from small_models import PREPROCESS, candidate, fingerprint, images
 
@@ -266,50 +266,6 @@ def test_training_is_like_plain_torch() -> None:
     torch.set_num_threads(threads)
     for mine, reference in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, reference, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", list(AUGMENTATIONS))
-def test_an_augmentation_makes_as_many_variants_as_it_says(name: str) -> None:
-    augment = AUGMENTATIONS[name]
-    image = torch.randint(1, 256, (1, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    number = augment.variants(16, 16)
-    images = image.expand(number, -1, -1, -1)
-    made = augment(images, torch.arange(number))
-    assert made.shape == (number, 3, 16, 16)
-    assert made.dtype == torch.uint8
-    assert len({one.numpy().tobytes() for one in made}) == number
-    assert torch.equal(images, image.expand(number, -1, -1, -1))
-    picked = torch.tensor([number - 1, 0])
-    assert torch.equal(augment(images[:2], picked), made[picked])
-
-
-def test_flip_mirrors_crop_moves_and_cutout_blackens() -> None:
-    pixels = torch.randint(1, 256, (81, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    flipped = AUGMENTATIONS["flip"](pixels[:2], torch.tensor([0, 1]))
-    assert torch.equal(flipped, torch.stack([pixels[0], pixels[1].flip(-1)]))
-    cropped = AUGMENTATIONS["crop"](pixels, torch.arange(81))
-    padded = nn.functional.pad(pixels, (4, 4, 4, 4))
-    for number, image in enumerate(cropped):
-        down, right = divmod(number, 9)
-        assert torch.equal(image, padded[number, :, down : down + 32, right : right + 32])
-    cut = AUGMENTATIONS["cutout"](pixels[:1], torch.tensor([10 * 32 + 20]))[0]
-    black = (cut == 0).all(0)
-    assert black.nonzero().min(0).values.tolist() == [2, 12]
-    assert black.nonzero().max(0).values.tolist() == [17, 27]
-    assert int(black.sum()) == 16 * 16
-
-
-def test_every_combination_of_augmentations_is_one_variant() -> None:
-    feed = Feed(images(2), dataclasses.replace(SETTINGS, augment=("shift", "flip")), PREPROCESS)
-    assert feed.variants == 25 * 2
-    indices = torch.zeros(50, dtype=torch.int64)
-    made = feed.take(indices, torch.arange(50)).images
-    assert len({one.numpy().tobytes() for one in made}) == 50
-    plain = Feed(images(2), dataclasses.replace(SETTINGS, augment=()), PREPROCESS)
-    assert plain.variants == 1
-    untouched = torch.from_numpy(preprocess_images(images(2).pixels, PREPROCESS))
-    assert torch.equal(plain.take(torch.arange(2), torch.zeros(2, dtype=torch.int64)).images, untouched)
-    assert torch.equal(made[12], untouched[0])  # not moved, not mirrored
 
 
 def test_an_epoch_shows_every_image_once_in_an_order_of_seed_and_epoch() -> None:

@@ -79,7 +79,7 @@ class TrainSettings:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
-    augment: tuple[str, ...] = ()  # names of training.AUGMENTATIONS, applied in order
+    augment: tuple[str, ...] = ()  # as augmentations.parse reads them, applied in order
     precision: Precision = "float32"  # of autocast; weights are float32. float16 with its loss scaled
     memory_format: MemoryFormat = "channels_last"
     alternate_flip: bool = field(default=False, metadata=LATER)  # "flip" in every second epoch, not at random

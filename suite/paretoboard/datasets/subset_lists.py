@@ -38,10 +38,10 @@ def digits_lists(root: Path) -> dict[str, tuple[str, ...]]:
 
 
 def cifar10_lists(root: Path) -> dict[str, tuple[str, ...]]:
-    """The list of tasks/cifar10: 512 of the first batch of training images, to calibrate with."""
+    """The lists of tasks/cifar10, of the first batch of training images: 512 to calibrate with, 2,000 to train on."""
     images = Cifar10(root).read("train-batch-1")
     label_of = dict(zip(images.ids, images.labels.tolist(), strict=True))
-    return {"cifar10/train-512.txt": balanced(label_of, 512)}
+    return {f"cifar10/train-{count}.txt": balanced(label_of, count) for count in (512, 2000)}
 
 
 def balanced(label_of: Mapping[str, int], count: int, seed: int = 0) -> tuple[str, ...]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from paretoboard import augmentations
+from paretoboard.errors import InputError
 from paretoboard.spec import (  # noqa: TC001  (pydantic reads the annotations)
     Budget,
     MemoryFormat,
@@ -38,6 +40,16 @@ def _ascending(values: list[int]) -> list[int]:
     return values
 
 
+def _augmentation(text: str) -> str:
+    try:
+        augmentations.parse(text)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+# An augmentation's name, and behind colons how strong it is to be.
+AugmentationText = Annotated[str, AfterValidator(_augmentation), WithJsonSchema(augmentations.SCHEMA)]
 _Text = Annotated[str, MinLen(1)]
 _SubsetName = Annotated[str, Field(pattern=SUBSET_PATTERN)]
 _Share = Annotated[float, Ge(0), Le(1)]
@@ -96,7 +108,7 @@ class TrainTable(Table):
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     weight_decay: Annotated[float, Ge(0)] = 5e-4
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
-    augment: list[Literal["crop", "cutout", "flip", "shift"]] = Field(default=[])
+    augment: list[AugmentationText] = Field(default=[])
     precision: Precision = "float32"
     memory_format: MemoryFormat = "channels_last"
     alternate_flip: bool = Field(

@@ -164,7 +164,8 @@ class LogitsDistillation(Distillation):
 class DecoupledDistillation(Distillation):
     """Learn how sure the teacher is of the right class, and how the wrong ones compare, each with a weight of its own.
 
-    The paper raises the weight over the first 20 of 240 epochs; here it is there from the first.
+    The paper raises the weight over the first 20 of 240 epochs; here it is there from the first. Mixed images, which
+    have two right classes, are refused.
     """
 
     source = "Zhao et al. 2022, DKD, arXiv:2203.08679, equation 7; weights of section 4.1"

@@ -57,8 +57,14 @@ def decoupled(
 ) -> Tensor:
     """`target` x TCKD + `others` x NCKD: how sure of the right class, and how the wrong ones compare, apart.
 
+    Raises: NotApplicableError for labels of mixed images.
     Source: Zhao et al. 2022, arXiv:2203.08679, equation 7 with alpha and beta, times T^2 as in its algorithm 1.
     """
+    if labels.is_floating_point():
+        raise NotApplicableError(
+            "decoupled distillation weighs the one right class of an image apart, and images that are mixed have two: "
+            'distill with mix = "none", or with distill.logits'
+        )
     right = F.one_hot(labels, student.shape[1]).bool()
     parts = []
     for logits in (student / temperature, teacher / temperature):
@@ -130,27 +136,29 @@ def asked_once(
 ) -> Teaching:
     """What `teaching` says, asked now of every variant of every image and looked up from then on, where that is less.
 
-    Where augmentation makes more variants than there are epochs, or the answers would be more than 512 MiB,
-    `teaching` itself: the teacher is asked as often as the student. Looked up or not, the answers differ at most by
-    what another composition of its batches does to a network's last digits.
+    Where augmentation makes more variants than there are epochs, images are mixed, or the answers would be more than
+    512 MiB, `teaching` itself: the teacher is asked as often as the student, about the very images that the student
+    sees. Looked up or not, the answers differ at most by what another composition of its batches does to a network's
+    last digits.
 
     Args:
         folder: keeps the answers in a file until someone removes it, so that they survive a kill.
         asks: everything beside images and variants that decides the answers.
         progress: told (0, what is going on).
     """
-    if feed.variants > epochs:
+    variants = feed.variants
+    if variants is None or variants > epochs or feed.mixes:
         return teaching
     said = teaching(feed.take(torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)))
     columns = np.dtype([(str(number), np.float32, tuple(part.shape[1:])) for number, part in enumerate(said)])
-    if feed.variants * len(feed) * columns.itemsize > _KEPT_BYTES:
+    if variants * len(feed) * columns.itemsize > _KEPT_BYTES:
         return teaching
     # Other threads or another torch would give other last digits, and a resumed training not the same bits.
     key = digest([asks, feed.identity, torch.get_num_threads(), torch.__version__])
     file = folder / f"teacher-{key[:32]}.npy"
-    table = _read(file, columns, (feed.variants, len(feed)))
+    table = _read(file, columns, (variants, len(feed)))
     if table is None:
-        table = _ask(teaching, feed, columns, progress)
+        table = _ask(teaching, feed, variants, columns, progress)
         stream = io.BytesIO()
         np.save(stream, table, allow_pickle=False)
         durable.write(file, stream.getbuffer())
@@ -164,11 +172,11 @@ def asked_once(
 
 
 def _ask(
-    teaching: Teaching, feed: Feed, columns: np.dtype[np.void], progress: Callable[[float, str], None]
+    teaching: Teaching, feed: Feed, variants: int, columns: np.dtype[np.void], progress: Callable[[float, str], None]
 ) -> NDArray[np.void]:
     """What `teaching` says of every variant of every image, (variants, images) rows of `columns`."""
-    table = np.empty((feed.variants, len(feed)), columns)
-    for variant in range(feed.variants):
+    table = np.empty((variants, len(feed)), columns)
+    for variant in range(variants):
         for start in range(0, len(feed), _ASKED_AT_ONCE):
             progress(0.0, f"asking the teacher about image {variant * len(feed) + start:,} of {table.size:,}")
             indices = torch.arange(start, min(start + _ASKED_AT_ONCE, len(feed)))

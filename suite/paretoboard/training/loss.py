@@ -13,7 +13,7 @@ class Batch:
     """What one step of training sees."""
 
     images: Tensor  # (n, channels, height, width), augmented and preprocessed
-    labels: Tensor  # (n,), int64
+    labels: Tensor  # (n,), int64; (n, classes), float32 with rows that sum to 1, where images are mixed
     indices: Tensor  # (n,), places among the training images
     variants: Tensor  # (n,), which of an image's augmented variants it is; all zeros without augmentation
 
@@ -41,5 +41,5 @@ class CrossEntropy:
         return repr(self)
 
     def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Mean over the batch."""
+        """Mean over the batch; of mixed images the classes count as their labels say."""
         return nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)

@@ -19,6 +19,7 @@ from paretoboard.spec import (
     Schedule,
     TrainSettings,
 )
+from paretoboard.taskfile.model import AugmentationText
 from paretoboard.techniques import Need, Technique
 from paretoboard.techniques.train.finetune import trained
 
@@ -55,7 +56,7 @@ class TrainedAnew(Technique):
     momentum: Annotated[float, Ge(0), Lt(1)] | None = None
     weight_decay: _NotNegative | None = None
     label_smoothing: Annotated[float, Ge(0), Lt(1)] | None = None
-    augment: tuple[str, ...] | None = None
+    augment: tuple[AugmentationText, ...] | None = None
     precision: Precision | None = None
     memory_format: MemoryFormat | None = None
     alternate_flip: bool | None = None

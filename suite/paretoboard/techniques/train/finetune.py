@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_types import Ge, Gt, Lt
 
 from paretoboard.spec import MemoryFormat, Optimizer, Precision, Schedule, TrainSettings
+from paretoboard.taskfile.model import AugmentationText
 from paretoboard.techniques import Applied, Need, Technique
 from paretoboard.techniques.forms import own_float32_module
 
@@ -34,7 +35,7 @@ class TrainingTechnique(Technique):
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     weight_decay: Annotated[float, Ge(0)] = 5e-4
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
-    augment: tuple[str, ...] | None = None  # None: as the model was first trained; nothing if that is not known
+    augment: tuple[AugmentationText, ...] | None = None  # None: as the model was first trained; nothing if not known
     precision: Precision = "float32"
     memory_format: MemoryFormat = "channels_last"  # as fast or faster in either precision
 
