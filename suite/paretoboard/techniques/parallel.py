@@ -220,7 +220,7 @@ def _notes(job: Job, answer: Answer, batch: int) -> Iterator[str]:
     backend = "NCCL" if job.device == "cuda" else "gloo"
     where = f" on {job.nodes} nodes" if job.nodes > 1 else ""
     yield (
-        f"{job.ranks} ranks{where} through {backend}, {job.threads} threads each: {answer.layout}; trained in "
+        f"{job.ranks} ranks{where} through {backend}, {_threads(job.threads)} each: {answer.layout}; trained in "
         f"{answer.until_s[-1]:.1f} s"
     )
     yield (
@@ -241,7 +241,7 @@ def _notes(job: Job, answer: Answer, batch: int) -> Iterator[str]:
 def _comparison_notes(job: Job, found: Comparison, batch: int) -> Iterator[str]:
     yield (
         f"{batch / statistics.median(found.ranks_s):,.0f} images/s against "
-        f"{batch / statistics.median(found.one_s):,.0f} of one process with {job.threads} threads "
+        f"{batch / statistics.median(found.one_s):,.0f} of one process with {_threads(job.threads)} "
         f"({_range(found.scaling)} times as fast, "
         f"{statistics.median(found.scaling) / job.ranks:.0%} of perfect scaling) "
         f"and {batch / statistics.median(found.whole_s):,.0f} of one with {job.all_threads} ({_range(found.speedups)})"
@@ -277,6 +277,10 @@ def _metric(name: str, values: Sequence[float]) -> MetricValue:
         n=len(values),
         unit=METRICS[name].unit,
     )
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'' if count == 1 else 's'}"
 
 
 def _range(values: Sequence[float]) -> str:
