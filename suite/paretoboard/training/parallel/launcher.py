@@ -44,9 +44,10 @@ def main(folder: Path, descriptor: int, parent: int) -> int:
         elastic_launch(_config(job, folder), rank.run)(str(folder), descriptor, os.getpid())
     except ChildFailedError as error:
         number, failed = min(error.failures.items())
-        if failed.exitcode >= 0:
-            return 1  # the rank itself wrote why
-        _fail(folder, who=number, kind="signal", message=failed.signal_name())
+        if failed.exitcode < 0:
+            _fail(folder, who=number, kind="signal", message=failed.signal_name())
+        elif not (folder / jobs.FAILURE.format(number)).exists():  # where the rank itself could not say why
+            _fail(folder, who=number, kind="SystemExit", message=str(failed.exitcode))
     except RendezvousError as error:
         message = f"not all of {job.nodes} nodes came to {job.rendezvous or 'the meeting'} in time: {error}"
         _fail(folder, who=LAUNCHER, kind=type(error).__name__, message=message)

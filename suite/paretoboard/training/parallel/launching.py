@@ -45,7 +45,7 @@ def launch(job: Job, folder: Path, *, progress: Callable[[float, str], None]) ->
     command = [sys.executable, "-m", _MODULE, str(folder), str(writing), str(os.getpid())]
     try:
         launcher = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=(writing,), env=_environment()
+            command, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=(writing,), env=_environment(folder)
         )
     finally:
         os.close(writing)
@@ -59,11 +59,11 @@ def launch(job: Job, folder: Path, *, progress: Callable[[float, str], None]) ->
     return jobs.read(jobs.Answer, folder / jobs.ANSWER)
 
 
-def _environment() -> dict[str, str]:
-    """This process's, with its modules: a network may come from one of the user's own."""
+def _environment(folder: Path) -> dict[str, str]:
+    """This process's, with its modules: a network may come from one of the user's own. Drafts go to `folder`."""
     paths = os.pathsep.join(path for path in sys.path if path)
     # GNU OpenMP's waiting threads would take the cores from the other ranks.
-    return {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONPATH": paths}
+    return {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONPATH": paths, "TMPDIR": str(folder)}
 
 
 class _Watch:
