@@ -102,6 +102,8 @@ def test_what_is_trained_as_the_task_takes_as_many_epochs_or_seconds(tmp_path: P
     assert building_s(epochs, epochs=1, seconds=None) == 2 * STEP_S + 4 * EPOCH_S
     assert building_s(timed, epochs=None, seconds=None) == 2 * (STEP_S + 60.0)
     assert building_s(epochs, epochs=None, seconds=20.0) == 2 * STEP_S + 3 * EPOCH_S + 20.0
+    ranks = a_run(use("parallel.data"), model=ModelUse(name="cifar-resnet8", train=epochs))
+    assert estimate([ranks], [ranks], tmp_path, HERE).building_s == 2 * (STEP_S + 3 * EPOCH_S)
 
 
 @pytest.mark.parametrize("budget", BUDGETS)

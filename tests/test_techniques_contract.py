@@ -28,7 +28,7 @@ from paretoboard.spec import TrainSettings
 from paretoboard.techniques import Applied, Technique, Workbench
 from small_models import PREPROCESS, candidate, exported, fingerprint, images, inputs, module, workbench
 
-# Parameters that a technique has no default for.
+# Parameters that a technique has no default for, or that spare measurements which its own tests look at.
 REQUIRED: dict[str, dict[str, Any]] = {
     "architecture.replace": {"model": "mlperf-tiny-resnet8", "lr": 0.001},
     "data.workers": {"count": 2},
@@ -38,6 +38,10 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "factorize.cp": {"macs": 0.8},
     "factorize.svd": {"macs": 0.3, "convolutions": "all"},
     "factorize.tucker2": {"macs": 0.3},
+    "parallel.data": {"rounds": 0},
+    "parallel.pipeline": {"rounds": 0},
+    "parallel.sharded": {"rounds": 0},
+    "parallel.tensor": {"rounds": 0},
     "prune.gradual": {"epochs": 1},
     "prune.structured": {"parameters": 0.3},
     "quantize.mixed": {"float_layers": 1},

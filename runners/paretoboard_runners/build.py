@@ -256,6 +256,7 @@ def _cost(step: _Step, applied: Applied, before: jobs.BuildCost | None, took: _T
         energy_j=_sum(before.energy_j if before else 0.0, took.energy_j),
         trainings=(*(before.trainings if before else ()), *_training(step, applied, took)),
         trials=applied.trials or (before.trials if before else ()),
+        metrics=applied.metrics or (before.metrics if before else ()),
     )
 
 
@@ -273,7 +274,7 @@ def _training(step: _Step, applied: Applied, took: _Took) -> Iterator[Training]:
             stopped_early=result.stopped_at is not None,
             target=result.target,
             seconds_to_target=result.seconds_to_target,
-            peak_bytes=took.peak_bytes,
+            peak_bytes=took.peak_bytes if result.peak_bytes is None else result.peak_bytes,
             energy_j=took.energy_j,
             curve=result.curve,
         )

@@ -124,7 +124,8 @@ def _builds(run: RunSpec) -> Iterator[_Build]:
     yield _Build(build_id=run.build_ids[0], model=run.model.name, step=_MODEL, epochs=epochs, seconds=seconds)
     for build_id, use in zip(run.build_ids[1:], run.recipe.steps, strict=True):
         # Steps that may be told how long to train, and are not, train as the task does.
-        as_the_task = "epochs" in use.parameters and use.parameters["epochs"] is None
+        untold = "epochs" in use.parameters and use.parameters["epochs"] is None
+        as_the_task = untold or TECHNIQUES.load(use.name).as_the_task
         given, own_seconds = use.parameters.get("epochs"), use.parameters.get("seconds")
         teaching = run.teacher and "teacher" in TECHNIQUES.load(use.name)(**use.parameters).needs_now()
         yield _Build(

@@ -53,6 +53,7 @@ class BuildCost:
     energy_j: float | None = None  # of all steps up to it; None where no counter can be read
     trainings: tuple[Training, ...] = ()  # that went into the artifact
     trials: tuple[SearchTrial, ...] = ()  # of the last step up to it that searched for settings
+    metrics: tuple[MetricValue, ...] = ()  # of the last step up to it that measured some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

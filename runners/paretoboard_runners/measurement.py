@@ -141,6 +141,7 @@ class Measurement:
         draft.add("compressed_size", cost.compressed_bytes, n=1)
         draft.notes += cost.notes
         draft.trials = cost.trials
+        draft.metrics += cost.metrics
         if cost.energy_j is not None:
             draft.add("build_energy", cost.energy_j, n=1)
         self._keep_trainings(cost.trainings)

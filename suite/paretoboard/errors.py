@@ -8,6 +8,7 @@ ParetoboardError
 ├── NotApplicableError    -   a technique refuses a model or a machine; becomes a `skipped` record
 ├── RefusedError          -   a profile requires what this machine can't hold; becomes a `refused` record
 ├── DivergedError         -   a loss or an output that is not a number; becomes a `failed` record
+├── ParallelError         -   ranks that died, hung, never met or got it wrong; becomes a `failed` record
 └── StoreError            3   stored data that is damaged or of an unknown version
 """
 
@@ -81,6 +82,10 @@ class RefusedError(ParetoboardError):
 
 class DivergedError(ParetoboardError):
     """A loss or an output is not a finite number."""
+
+
+class ParallelError(ParetoboardError):
+    """Processes that share a training died, hung, did not meet, or computed something else than one process."""
 
 
 class StoreError(ParetoboardError):

@@ -131,7 +131,7 @@ METRICS: Final[dict[str, Metric]] = dict(
             "B",
             "lower",
             "memory",
-            "peak resident memory of the building process while it trained, beyond what it had before",
+            "peak resident memory of the processes that trained, together, beyond what they had before",
         ),
         _metric(
             "train_energy",
@@ -149,6 +149,18 @@ METRICS: Final[dict[str, Metric]] = dict(
         ),
         _metric(
             "images_seen", "count", "lower", "cost", "images that building trained or calibrated on, repeats counted"
+        ),
+        _metric(
+            "train_speedup", "1", "higher", "speed", "steps of ranks in the time of one by one process, all threads"
+        ),
+        _metric(
+            "scaling_efficiency", "1", "higher", "speed", "speed-up over one process like one rank, over the ranks"
+        ),
+        _metric(
+            "communication_share", "1", "lower", "cost", "of a step's time, that with a collective under way on a rank"
+        ),
+        _metric(
+            "rank_memory", "B", "lower", "memory", "peak resident memory that training adds to a rank, the largest"
         ),
     )
 )

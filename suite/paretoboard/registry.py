@@ -125,6 +125,22 @@ TECHNIQUES: Final = Registry(
             "paretoboard.techniques.factorize:Tucker2",
             "replace k x k convolutions by three layers of a Tucker decomposition",
         ),
+        "parallel.data": (
+            "paretoboard.techniques.parallel:DataParallel",
+            "train anew on several processes that share each batch (DDP)",
+        ),
+        "parallel.pipeline": (
+            "paretoboard.techniques.parallel:PipelineParallel",
+            "train anew on several processes that each hold a span of the layers (GPipe, 1F1B)",
+        ),
+        "parallel.sharded": (
+            "paretoboard.techniques.parallel:ShardedDataParallel",
+            "train anew on several processes that share each batch and hold parts of the weights (FSDP2)",
+        ),
+        "parallel.tensor": (
+            "paretoboard.techniques.parallel:TensorParallel",
+            "train anew on several processes that each hold a part of the linear layers (DTensor)",
+        ),
         "prune.gradual": (
             "paretoboard.techniques.prune:GradualPruning",
             "zero more and more of the smallest weights while training",

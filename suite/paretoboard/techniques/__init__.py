@@ -17,7 +17,7 @@ from paretoboard.artifact import Candidate, Form
 from paretoboard.datasets import Images
 from paretoboard.durable import CHECKPOINT_EVERY_S
 from paretoboard.errors import DataError
-from paretoboard.records import SearchTrial
+from paretoboard.records import MetricValue, SearchTrial
 from paretoboard.spec import Preprocess, TrainSettings, Weights
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Applied:
     training: TrainResult | None = None  # of a technique that trains
     anew: bool = False  # whether nothing that was built before went into it, so that its cost doesn't count
     trials: tuple[SearchTrial, ...] = ()  # of a search for settings
+    metrics: tuple[MetricValue, ...] = ()  # of building, that no one else can measure
 
 
 class Technique(ABC):
@@ -77,6 +78,7 @@ class Technique(ABC):
     gives: ClassVar[Form | None] = None  # the form it leaves, None for the one it got
     needs: ClassVar[tuple[Need, ...]] = ()  # whatever its parameters are
     runtime: ClassVar[str | None] = None  # the runtime it chooses, for techniques that choose one
+    as_the_task: ClassVar[bool] = False  # whether it trains for as long as the task's own model was trained
 
     def needs_now(self) -> tuple[Need, ...]:
         """What it needs with the parameters it has."""

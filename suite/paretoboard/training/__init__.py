@@ -1,4 +1,4 @@
-"""Training a network on images in memory: the one loop that everything in the project trains with.
+"""Training a network on images in memory: the one loop that every process by itself trains with.
 
 The same module, images, settings, seed and number of threads give bit-identical weights, whether the training was
 interrupted in between or not, unless a budget of seconds or joules ends it.
@@ -80,6 +80,7 @@ class TrainResult:
     seconds_to_target: float | None = None  # None where it was not reached, or none was asked for
     fair: Fairness = "images"  # what trainings with this budget have equal
     weights: str = ""  # weights_digest of what it left
+    peak_bytes: int | None = None  # that it added to the processes that trained, where these are not the caller's
 
 
 def train(
