@@ -6,17 +6,14 @@ interrupted in between or not, unless a budget of seconds or joules ends it.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import pickle
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from paretoboard import durable
 from paretoboard.errors import DivergedError, InputError
@@ -29,6 +26,7 @@ from paretoboard.training.feed import MEMORY_FORMATS, Feed
 from paretoboard.training.judging import Best, score
 from paretoboard.training.loss import Batch, CrossEntropy, Loss
 from paretoboard.training.masks import Masks, Sparsity
+from paretoboard.training.network import FitsImages, optimizer, prepare, train_mode, weights_digest
 from paretoboard.training.penalties import Penalty
 from paretoboard.training.precision import autocast, scaler
 from paretoboard.training.rates import rates
@@ -36,6 +34,8 @@ from paretoboard.training.rates import rates
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from torch import Tensor, nn
 
     from paretoboard.datasets import Images
     from paretoboard.spec import Preprocess, TrainSettings
@@ -55,15 +55,6 @@ __all__ = [
 _CHECKPOINT_FORMAT: Final = 3
 # Of a budget of seconds or joules, whose steps nobody knows: enough that no step of the learning rate is seen.
 _PLACES: Final = 1000
-_FITTED_IMAGES: Final = 5000  # Jordan 2024, arXiv:2404.00498, section 3.1
-
-
-@runtime_checkable
-class FitsImages(Protocol):
-    """A network of which something follows from the training images, such as a first layer that whitens them."""
-
-    def fit_images(self, images: Tensor) -> None:
-        """Set it, where that was not done yet; (n, channels, height, width), preprocessed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +129,7 @@ def train(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             feed = Feed(images, settings, preprocess, seed=seed, difficulty=difficulty)
-            _prepare(module, feed)
+            prepare(module, feed)
             wanted = loss or CrossEntropy(label_smoothing=settings.label_smoothing)
             masks = Masks(module, keep_zeros=keep_zeros, growing=sparsity is not None)
             rest = (seed, torch.get_num_threads(), keep_zeros, wanted.identity, sparsity.identity if sparsity else "")
@@ -158,15 +149,6 @@ def train(
     return training.result()
 
 
-def weights_digest(module: nn.Module) -> str:
-    """64 hex digits over the names and the bits of all weights and running statistics."""
-    content = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        content.update(name.encode())
-        content.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return content.hexdigest()
-
-
 def _check(settings: TrainSettings) -> None:
     """Raises: InputError for settings that don't go together."""
     if not settings.held_out and (settings.patience is not None or settings.target is not None):
@@ -174,26 +156,6 @@ def _check(settings: TrainSettings) -> None:
         raise InputError(f"{name} needs images to judge on: give held_out, 0.1 for every tenth")
     if settings.seconds is not None and settings.joules is not None:
         raise InputError("seconds and joules are two budgets, and a training has one")
-
-
-def _prepare(module: nn.Module, feed: Feed) -> None:
-    """What a network asks for before its training begins."""
-    if isinstance(module, FitsImages):
-        with torch.no_grad():
-            module.fit_images(feed.first(_FITTED_IMAGES))
-    known = dict(module.named_parameters())
-    for name in getattr(module, "frozen", ()):
-        if name in known:  # not where another technique replaced the layer
-            known[name].requires_grad_(False)
-
-
-def _train_mode(module: nn.Module) -> None:
-    """As `module.train()`, but for frozen batch normalization: its statistics go with what was frozen."""
-    module.train()
-    for layer in module.modules():
-        own = list(layer.parameters(recurse=False))
-        if isinstance(layer, _BatchNorm) and own and not any(parameter.requires_grad for parameter in own):
-            layer.eval()
 
 
 def _run(
@@ -207,7 +169,7 @@ def _run(
     """All steps that are not done yet."""
     found_done, began_s = training.done, training.seconds
     saved_s = began_s
-    _train_mode(training.module)
+    train_mode(training.module)
     while not training.over():
         epoch, step = divmod(training.done, training.feed.steps)
         for batch in training.feed.epoch(training.seed, epoch, after=step):
@@ -251,7 +213,7 @@ class _Training:
         self._total = 0.0  # of the losses of the epoch in hand
         self._loss, self._masks, self._sparsity = loss, masks, sparsity
         self._penalty = Penalty(l1=settings.l1, l2=settings.l2) if settings.l1 or settings.l2 else None
-        self._optimizer = _optimizer(module, settings)
+        self._optimizer = optimizer(module, settings)
         self._scaler = scaler(settings.precision)
         self._rates = rates(settings, self.steps if settings.fair == "images" else min(self.steps, _PLACES))
 
@@ -358,7 +320,7 @@ class _Training:
         if len(self.feed.held_out):
             with self.budget.apart():
                 top1, held_out_loss = score(self.module, self.feed, self.settings)
-                _train_mode(self.module)
+                train_mode(self.module)
         point = TrainedEpoch(
             epoch=-(-self.done // self.feed.steps),
             images_seen=self.images_seen,
@@ -409,19 +371,6 @@ class _Training:
         self.done, self.seconds, self.used = content["done"], content["seconds"], content["used"]
         self._total, self.curve = content["total"], [TrainedEpoch(**point) for point in content["curve"]]
         self.budget.go_on(content["seconds"], content["joules"])
-
-
-def _optimizer(module: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(trained, settings.lr, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(
-        trained,
-        settings.lr,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        nesterov=settings.momentum > 0,
-    )
 
 
 def _identity(module: nn.Module, feed: Feed, settings: TrainSettings, rest: tuple[Any, ...]) -> str:

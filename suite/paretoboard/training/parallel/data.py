@@ -11,7 +11,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from paretoboard.training import _train_mode
+from paretoboard.training.network import train_mode
 from paretoboard.training.parallel.normalization import synchronize
 from paretoboard.training.parallel.sharing import Share, Work
 
@@ -69,7 +69,7 @@ class Sharded(_Parts):
     def __init__(self, module: nn.Module, work: Work) -> None:
         """`module` itself becomes this rank's part; its weights stay contiguous, as fully_shard asks."""
         super().__init__(module.to(work.device), work)
-        _train_mode(module)
+        train_mode(module)
         mesh = init_device_mesh(work.device.type, (dist.get_world_size(),))
         units = units_of(module)
         for unit in units:

@@ -9,9 +9,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
 
-from paretoboard.training import _train_mode
 from paretoboard.training.feed import MEMORY_FORMATS
 from paretoboard.training.loss import Batch
+from paretoboard.training.network import train_mode
 from paretoboard.training.parallel.sharing import Share, Work
 from paretoboard.training.parallel.spans import spans
 
@@ -40,7 +40,7 @@ class Pipeline(Share):
         """
         job, rank, ranks = work.job, dist.get_rank(), dist.get_world_size()
         image = tuple(work.batch(torch.tensor([0]), torch.tensor([0])).images.shape[1:])
-        _train_mode(module)
+        train_mode(module)
         cut = spans(module, image, ranks)
         self._work, self._first, self._last = work, rank == 0, rank == ranks - 1
         stage = _Stage(cut[rank].module, work, last=self._last)

@@ -18,7 +18,8 @@ import torch.distributed as dist
 from paretoboard import artifact
 from paretoboard.datasets import Images
 from paretoboard.errors import DivergedError, ParallelError
-from paretoboard.training import _prepare, weights_digest
+from paretoboard.training import weights_digest
+from paretoboard.training.network import prepare
 from paretoboard.training.parallel import job as jobs
 from paretoboard.training.parallel.checkpoint import Checkpoints
 from paretoboard.training.parallel.comparing import compare
@@ -115,7 +116,7 @@ def _network(start: Candidate, work: Work) -> nn.Module:
     """With its initial weights, and as it asks to be before its training begins."""
     assert start.module is not None
     module = start.module.requires_grad_(True)
-    _prepare(module, work.feed)
+    prepare(module, work.feed)
     return module
 
 

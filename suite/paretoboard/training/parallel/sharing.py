@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from paretoboard.training import CrossEntropy, _optimizer, _train_mode
+from paretoboard.training import CrossEntropy
 from paretoboard.training.feed import MEMORY_FORMATS, Feed
 from paretoboard.training.loss import Batch
+from paretoboard.training.network import optimizer, train_mode
 from paretoboard.training.rates import rates
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Work:
     def formatted(self, module: nn.Module) -> nn.Module:
         """`module` on the device, in the memory format of the training, ready to train."""
         module.to(self.device).to(memory_format=MEMORY_FORMATS[self.job.settings.memory_format])
-        _train_mode(module)
+        train_mode(module)
         return module
 
 
@@ -141,7 +142,7 @@ class Learner:
     def __init__(self, share: Share, work: Work, *, steps: int) -> None:
         """`steps` of the whole training, for the schedule; further ones keep the last learning rate."""
         self.share = share
-        self.optimizer = _optimizer(share.module, work.job.settings)
+        self.optimizer = optimizer(share.module, work.job.settings)
         self.done = 0  # steps
         self._rates = rates(work.job.settings, steps)
 
