@@ -13,7 +13,7 @@ from paretoboard_reports import svg
 from paretoboard_reports.view import signed
 
 if TYPE_CHECKING:
-    from paretoboard_reports.view import Figure, Page, Roof, SearchCurves
+    from paretoboard_reports.view import Curves, Figure, Page, Roof
 
 INDEX: Final = "index.html"
 _STYLE: Final = Path(__file__).parent / "static" / "board.css"
@@ -76,7 +76,7 @@ def _environment() -> Environment:
         marker=_marker,
         plot=_plot,
         roofline=_roofline,
-        search=_search,
+        curves=_curves,
         # Our own file, without a value from outside.
         style=Markup(_STYLE.read_text(encoding="utf-8")),  # noqa: S704
     )
@@ -96,5 +96,5 @@ def _roofline(roof: Roof, name: str) -> Markup:
     return Markup(svg.roofline_plot(roof, name))  # noqa: S704
 
 
-def _search(curves: SearchCurves, name: str) -> Markup:
-    return Markup(svg.search_plot(curves, name))  # noqa: S704
+def _curves(curves: Curves, name: str) -> Markup:
+    return Markup(svg.curves_plot(curves, name))  # noqa: S704

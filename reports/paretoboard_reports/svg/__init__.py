@@ -7,8 +7,8 @@ labels go there.
 from __future__ import annotations
 
 from paretoboard_reports.svg.canvas import Size
+from paretoboard_reports.svg.curves import curves_plot
 from paretoboard_reports.svg.plot import SHAPES, marker, pareto_plot
 from paretoboard_reports.svg.roofline import roofline_plot
-from paretoboard_reports.svg.search import search_plot
 
-__all__ = ["SHAPES", "Size", "marker", "pareto_plot", "roofline_plot", "search_plot"]
+__all__ = ["SHAPES", "Size", "curves_plot", "marker", "pareto_plot", "roofline_plot"]

@@ -7,6 +7,7 @@ from paretoboard_reports.view.model import (
     Board,
     Contribution,
     Contributions,
+    Curves,
     Details,
     Effect,
     Figure,
@@ -15,7 +16,6 @@ from paretoboard_reports.view.model import (
     Point,
     Roof,
     Row,
-    SearchCurves,
 )
 from paretoboard_reports.view.numbers import Quantity, signed
 
@@ -24,6 +24,7 @@ __all__ = [
     "Board",
     "Contribution",
     "Contributions",
+    "Curves",
     "Details",
     "Effect",
     "Figure",
@@ -33,7 +34,6 @@ __all__ = [
     "Quantity",
     "Roof",
     "Row",
-    "SearchCurves",
     "page",
     "signed",
 ]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from paretoboard.metrics import METRICS
+from paretoboard_reports.view.curves import search_curves, training_curves
 from paretoboard_reports.view.effects import speed_effects
 from paretoboard_reports.view.explanation import explanation
 from paretoboard_reports.view.model import ClassLine, Confusion, Details, Line, Step
 from paretoboard_reports.view.numbers import Scale, quantity, significant
-from paretoboard_reports.view.searches import search_curves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,6 +54,7 @@ def details(cell: Cell, quality_metric: str, quality_effect: Effect | None) -> D
         confusion=_confusion(record),
         explanation=explanation(record.diagnosis),
         search=search_curves(cell.records),
+        training=training_curves(cell.records),
         diagnosis=record.diagnosis,
         controls=record.controls,
         machine=_machine(record),

@@ -131,22 +131,33 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchPoint:
-    """One trial of a search for settings."""
+class Mark:
+    """One thing that was seen on the way: a trial of a search, an epoch of a training."""
 
-    images_seen: int  # by this trial and all before it
-    value: float  # share of held-out images that was right when it ended
-    best: float | None  # of this trial and all before it that were not pruned
-    whole: bool  # not pruned
+    x: float
+    y: float
+    hollow: bool = False  # ended before its time
     text: str  # what it says when pointed at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchCurves:
-    """Searches for settings of one recipe: the best value so far against cost."""
+class Curve:
+    """How one search or training went."""
+
+    marks: tuple[Mark, ...]
+    line: tuple[tuple[float, float], ...]  # corners, (x, y)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curves:
+    """How those of all seeds went, one beside the other."""
 
     title: str
-    lines: tuple[tuple[SearchPoint, ...], ...]  # one for each seed
+    x_title: str
+    y_title: str
+    y_low: float  # what lies beyond is drawn at the edge
+    y_high: float
+    curves: tuple[Curve, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +170,8 @@ class Details:
     classes: tuple[ClassLine, ...]
     confusion: Confusion | None
     explanation: Explanation | None
-    search: SearchCurves | None  # of all seeds; None where nothing was searched
+    search: Curves | None  # of all seeds; None where nothing was searched
+    training: Curves | None  # of all seeds; None where nothing was trained
     diagnosis: Diagnosis | None  # what it rests on, for programs
     controls: tuple[ControlState, ...]
     machine: tuple[tuple[str, str], ...]
