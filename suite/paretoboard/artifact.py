@@ -219,7 +219,9 @@ def _read_execution(raw: dict[str, Any]) -> Execution:
     given = raw.pop("input", None)  # not in what earlier versions wrote
     if given is None:
         return Execution(**raw)
-    preprocess = {key: tuple(value) if isinstance(value, list) else value for key, value in given["preprocess"].items()}
+    preprocess: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in given["preprocess"].items()
+    }
     return Execution(**raw, input=InputPipeline(**{**given, "preprocess": Preprocess(**preprocess)}))
 
 

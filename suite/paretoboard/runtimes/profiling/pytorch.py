@@ -106,7 +106,7 @@ _KIND_OF: Final = {name: kind for kind, names in _KINDS.items() for name in name
 
 def _attention_flops(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any) -> int:
     """Of both matrix products of an attention, whose operator for the CPU torch has no formula for."""
-    flops: int = sdpa_flop_count(query.shape, key.shape, value.shape)
+    flops: int = sdpa_flop_count(query.shape, key.shape, value.shape)  # type: ignore[no-untyped-call]
     return flops
 
 

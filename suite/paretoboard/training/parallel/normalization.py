@@ -83,7 +83,9 @@ class _Normalize(torch.autograd.Function):
         own = torch.cat([mean, variance, count])
         everyone = [torch.empty_like(own) for _ in range(dist.get_world_size())]
         dist.all_gather(everyone, own)
-        means, variances, counts = torch.stack(everyone).split([len(mean), len(mean), 1], 1)
+        means, variances, counts = torch.stack(everyone).split(  # type: ignore[no-untyped-call]
+            [len(mean), len(mean), 1], 1
+        )
         total = counts.sum()
         mean = (counts * means).sum(0) / total
         variance = (counts * (variances + (means - mean) ** 2)).sum(0) / total
@@ -94,9 +96,7 @@ class _Normalize(torch.autograd.Function):
         return normalized, mean, variance, total
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, grad: Tensor, *_: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         x, weight, mean, variance, total = ctx.saved_tensors
         shape = (1, -1, *(1 for _ in x.shape[2:]))
         scale = torch.rsqrt(variance + ctx.eps)
