@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # Operators whose weights are most of a network's, with the place of the weight among their inputs.
 WEIGHTED: Final = {"Conv": 1, "Gemm": 1, "MatMul": 1}
+# ONNX Runtime would put quantizers around these, and has no INT8 kernel for them on a CPU; it stops at a scale that
+# several of the first share, as group normalization is exported.
+_FLOAT_ONLY: Final = frozenset({"InstanceNormalization", "LayerNormalization"})
 
 
 def float_graph(candidate: Candidate, technique: str) -> Candidate:
@@ -53,6 +56,13 @@ def prepare(graph: bytes, prepared: Path) -> Any:
         names.add(node.name)
     onnx.save_model(model, str(prepared))
     return model
+
+
+def float_only(prepared: Path) -> list[str]:
+    """Names of the nodes of the file `prepared` that quantizing gains nothing for."""
+    import onnx
+
+    return [node.name for node in onnx.load_model(str(prepared)).graph.node if node.op_type in _FLOAT_ONLY]
 
 
 def parsed(graph: bytes) -> Any:

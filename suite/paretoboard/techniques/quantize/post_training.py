@@ -87,7 +87,7 @@ class CalibratedQuantization(Technique):
             activation_type=types[self.activations],
             weight_type=quantization.QuantType.QInt8,
             nodes_to_quantize=list(only) if only is not None else [],
-            nodes_to_exclude=list(but),
+            nodes_to_exclude=[*but, *graphs.float_only(prepared)],
             calibrate_method=self._method(),
             calibration_cache_path=str(ranges),
             extra_options={"ActivationSymmetric": self.symmetric},
