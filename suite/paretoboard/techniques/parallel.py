@@ -248,8 +248,8 @@ def _comparison_notes(job: Job, found: Comparison, batch: int) -> Iterator[str]:
     )
     tolerated = f", {found.tolerance:g} is tolerated" if found.exact else ": each rank's batch norm counts its own part"
     yield (
-        f"the first gradient differs from one process's by {found.gradient_difference:.1g} of its largest entry"
-        f"{tolerated}; the weights after {found.steps} steps by {found.weight_difference:.1g} of the largest"
+        f"in float64 the first gradient differs from one process's by {found.gradient_difference:.1g} of its largest "
+        f"entry{tolerated}; the weights after {found.steps} steps by {found.weight_difference:.1g} of the largest"
     )
 
 

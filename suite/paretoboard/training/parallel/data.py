@@ -68,7 +68,7 @@ class Sharded(_Parts):
 
     def __init__(self, module: nn.Module, work: Work) -> None:
         """`module` itself becomes this rank's part; its weights stay contiguous, as fully_shard asks."""
-        super().__init__(module.to(work.device), work)
+        super().__init__(module.to(work.device, work.dtype), work)
         train_mode(module)
         mesh = init_device_mesh(work.device.type, (dist.get_world_size(),))
         units = units_of(module)

@@ -77,7 +77,7 @@ class _Normalize(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        variance, mean = torch.var_mean(x.detach().float(), _all_but_channels(x), correction=0)
+        variance, mean = torch.var_mean(_wide(x.detach()), _all_but_channels(x), correction=0)
         count = mean.new_tensor([x.numel() / x.shape[1]])
         # Means and variances rather than sums of squares, which would cancel.
         own = torch.cat([mean, variance, count])
@@ -100,17 +100,22 @@ class _Normalize(torch.autograd.Function):
         x, weight, mean, variance, total = ctx.saved_tensors
         shape = (1, -1, *(1 for _ in x.shape[2:]))
         scale = torch.rsqrt(variance + ctx.eps)
-        deviation = x.float() - mean.view(shape)
-        grad32, across = grad.float(), _all_but_channels(x)
-        sums = torch.stack([grad32.sum(across), (grad32 * deviation).sum(across)])  # (2, channels)
+        deviation = _wide(x) - mean.view(shape)
+        wide, across = _wide(grad), _all_but_channels(x)
+        sums = torch.stack([wide.sum(across), (wide * deviation).sum(across)])  # (2, channels)
         grad_weight = None if weight is None else sums[1] * scale
         grad_bias = None if weight is None else sums[0].clone()
         dist.all_reduce(sums)
         slope = scale if weight is None else scale * weight
         along = (-slope * scale**2 * sums[1] / total).view(shape)
         constant = (-slope * sums[0] / total).view(shape)
-        grad_x = grad32 * slope.view(shape) + deviation * along + constant
+        grad_x = wide * slope.view(shape) + deviation * along + constant
         return grad_x.to(x.dtype), grad_weight, grad_bias, None
+
+
+def _wide(x: Tensor) -> Tensor:
+    """As float32 at least."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _all_but_channels(x: Tensor) -> list[int]:

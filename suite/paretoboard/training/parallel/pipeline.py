@@ -53,8 +53,8 @@ class Pipeline(Share):
             ranks,
             work.device,
             # Known beforehand: else torch finds out by running the first microbatch once for nothing.
-            input_args=_example((size, *given), work.device, learned=not self._first),
-            output_args=_example((size, *cut[rank].shape), work.device, learned=True),
+            input_args=_example((size, *given), work, learned=not self._first),
+            output_args=_example((size, *cut[rank].shape), work, learned=True),
         )
         self._schedule = _SCHEDULES[job.schedule](pipeline_stage, job.microbatches, loss_fn=self._loss)
         shares = ", ".join(f"{each.flops / max(sum(one.flops for one in cut), 1):.0%}" for each in cut)
@@ -88,7 +88,7 @@ class Pipeline(Share):
 
 
 class _Stage(nn.Module):
-    """A span as it lies between two ranks: what is sent is float32 and contiguous."""
+    """A span as it lies between two ranks: what is sent has the weights' dtype and is contiguous."""
 
     def __init__(self, span: nn.Module, work: Work, *, last: bool) -> None:
         super().__init__()
@@ -102,9 +102,10 @@ class _Stage(nn.Module):
             x = x.contiguous(memory_format=self._memory_format)
         with self._work.autocast():
             y: Tensor = self.span(x)
-        return y.float() if self._last else y.float().contiguous()
+        y = y.to(self._work.dtype)
+        return y if self._last else y.contiguous()
 
 
-def _example(shape: tuple[int, ...], device: torch.device, *, learned: bool) -> Tensor:
-    """Of this shape, float32 and contiguous, as it will be sent."""
-    return torch.empty(shape, device=device).requires_grad_(learned)
+def _example(shape: tuple[int, ...], work: Work, *, learned: bool) -> Tensor:
+    """Of this shape and contiguous, as it will be sent."""
+    return torch.empty(shape, device=work.device, dtype=work.dtype).requires_grad_(learned)

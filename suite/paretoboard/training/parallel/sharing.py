@@ -30,6 +30,7 @@ class Work:
     feed: Feed
     labels: Tensor  # of all images
     device: torch.device
+    dtype: torch.dtype = torch.float32  # of weights and images; float64 tells other sums from other orders of a sum
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The images of each step of an epoch, from 0, and the variants, both (batch,): those that `Feed.epoch` has.
@@ -44,7 +45,7 @@ class Work:
     def batch(self, indices: Tensor, variants: Tensor) -> Batch:
         """These images on the device."""
         made = self.feed.take(indices, variants)
-        images = made.images.to(self.device, non_blocking=True)
+        images = made.images.to(self.device, self.dtype, non_blocking=True)
         return Batch(images=images, labels=made.labels.to(self.device), indices=indices, variants=variants)
 
     def labels_of(self, indices: Tensor) -> Tensor:
@@ -52,8 +53,8 @@ class Work:
         return self.labels[indices].to(self.device)
 
     def autocast(self) -> torch.autocast:
-        """The precision of the training."""
-        half = self.job.settings.precision == "bfloat16"
+        """The precision of the training; in float64 there is no other."""
+        half = self.job.settings.precision == "bfloat16" and self.dtype == torch.float32
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
@@ -64,11 +65,11 @@ class Work:
 
     def loss_of(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean over the batch."""
-        return CrossEntropy(label_smoothing=self.job.settings.label_smoothing)(logits.float(), batch)
+        return CrossEntropy(label_smoothing=self.job.settings.label_smoothing)(logits.to(self.dtype), batch)
 
     def formatted(self, module: nn.Module) -> nn.Module:
         """`module` on the device, in the memory format of the training, ready to train."""
-        module.to(self.device).to(memory_format=MEMORY_FORMATS[self.job.settings.memory_format])
+        module.to(self.device, self.dtype).to(memory_format=MEMORY_FORMATS[self.job.settings.memory_format])
         train_mode(module)
         return module
 
