@@ -27,8 +27,10 @@ debian: ## Install what Debian has and pip has not: a compiler, a browser, hyper
 	apt-get update --quiet
 	apt-get install --yes --no-install-recommends g++ chromium chromium-driver hyperfine
 
+# A file of tests for each core at once, each with one thread unless it asks for more; then those that need the machine.
 test: .venv/installed-test ## Run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: .venv/installed-test ## Formatting, lint, strict typing, layer rule
 	$(BIN)/ruff format --check .

@@ -24,6 +24,8 @@ from paretoboard_runners import apart, controls, jobs, repeats, timing
 from paretoboard_runners.client import JobLimits, Worker
 from paretoboard_runners.launch import launch
 
+pytestmark = pytest.mark.alone
+
 
 class BusyArm:
     """A call that keeps its thread busy for a known time."""

@@ -17,6 +17,8 @@ from paretoboard.records import Calibration
 from paretoboard.store import calibrations
 from paretoboard_runners import calibration, machine
 
+pytestmark = pytest.mark.alone
+
 
 def stored(**overrides: object) -> Calibration:
     given: dict[str, object] = {

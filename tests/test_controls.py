@@ -27,6 +27,8 @@ from paretoboard_runners.controls.base import AS_IS, Setting
 from paretoboard_runners.controls.catalogue import CATALOGUE
 from paretoboard_runners.controls.process import numa_nodes
 
+pytestmark = pytest.mark.alone
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

@@ -20,6 +20,8 @@ from paretoboard.spec import HardwareProfile
 from paretoboard_runners import controls
 from paretoboard_runners.client import JobFailedError, JobLimits, Worker, WorkerLostError
 
+pytestmark = pytest.mark.alone
+
 PROFILE = HardwareProfile(name="test", title="for tests", cores=1)
 TESTS = Path(__file__).parent
 

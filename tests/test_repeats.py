@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import small_models
 from paretoboard import artifact
 from paretoboard_runners import jobs, launch, repeats, timing
+
+pytestmark = pytest.mark.alone
 
 
 class BusyArm:

@@ -30,6 +30,8 @@ from paretoboard_runners.scenarios.search import highest_load, lenient
 from paretoboard_runners.scenarios.server import serve
 from paretoboard_runners.scenarios.system import System
 
+pytestmark = pytest.mark.alone
+
 BROKEN = Path(__file__).parent / "broken_tasks"
 PROFILE = HardwareProfile(name="test", title="for tests", cores=1)
 BYTES = Preprocess(range="byte")

@@ -11,6 +11,8 @@ import pytest
 
 from paretoboard_runners import timing
 
+pytestmark = pytest.mark.alone
+
 
 class SleepingArm:
     """A call that keeps the thread busy for a known time, and remembers what it was asked."""
