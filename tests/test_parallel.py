@@ -291,14 +291,13 @@ def free_port() -> int:
 def together(jobs: list[Job], scratch: Path) -> list[Trained | Exception]:
     """Each job as a node of its own, at the same time."""
     found: list[Trained | Exception] = [InputError("never ended")] * len(jobs)
+    start = network()  # here, since threads draw from one generator
 
     def node(number: int, job: Job) -> None:
         folder = scratch / str(number)
         folder.mkdir()
         try:
-            found[number] = train_in_parallel(
-                network(), images(64), job, scratch=folder, progress=lambda share, text: None
-            )
+            found[number] = train_in_parallel(start, images(64), job, scratch=folder, progress=lambda share, text: None)
         except ParetoboardError as error:
             found[number] = error
 
