@@ -40,6 +40,8 @@ from paretoboard.training.parallel.spans import spans
 from paretoboard.training.parallel.tensor import linear_layers
 from small_models import PREPROCESS, SHAPE, candidate, images, workbench
 
+pytestmark = pytest.mark.alone
+
 LAUNCHER = "paretoboard.training.parallel.launcher"
 SETTINGS = TrainSettings(epochs=2, lr=0.05, batch=16, schedule="onecycle", label_smoothing=0.1, augment=("flip",))
 WAYS: list[dict[str, Any]] = [
