@@ -13,6 +13,7 @@ import signal
 from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from paretoboard.process import die_with_parent
 from paretoboard_runners import supervise
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Apart:
         self._pid = os.fork()
         if self._pid == 0:
             try:
-                supervise.die_with_parent(parent)
+                die_with_parent(parent)
                 self._connection.close()
                 _serve(theirs, make)
             finally:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from paretoboard import runtimes
+from paretoboard.process import resident_bytes
 from paretoboard_runners import jobs
-from paretoboard_runners.memory import resident_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path

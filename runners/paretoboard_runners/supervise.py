@@ -7,7 +7,6 @@ that left the process group come back to it.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import selectors
@@ -19,14 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
+from paretoboard.process import die_with_parent
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Mapping
 
 LOG_TAIL_BYTES: Final = 64 * 1024
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-_PR_SET_CHILD_SUBREAPER: Final = 36
-_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,23 +59,6 @@ def exit_and_signal(status: int) -> tuple[int | None, int | None]:
     """What os.waitpid's `status` says: the exit code, None when a signal ended the process, and that signal."""
     code = os.waitstatus_to_exitcode(status)
     return (None, -code) if code < 0 else (code, None)
-
-
-def die_with_parent(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent ends; at once if that has happened."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def outlive_parent() -> None:
-    """Take `die_with_parent` back."""
-    _libc.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
-
-
-def adopt_orphans() -> None:
-    """Make this process the parent of its descendants' orphans."""
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 class Emitter:

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from paretoboard.process import adopt_orphans, die_with_parent, outlive_parent
 from paretoboard.spec import HardwareProfile
 from paretoboard_runners import controls, jobs, phases, supervise
 
@@ -39,8 +40,8 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     # Importing takes seconds in which nobody listens to the socket. Later the socket tells, since then there may be
     # children to end first.
-    supervise.die_with_parent(int(sys.argv[2]))
-    supervise.adopt_orphans()
+    die_with_parent(int(sys.argv[2]))
+    adopt_orphans()
     try:
         _serve(control)
     except (supervise.ControlClosedError, BrokenPipeError, ConnectionResetError):
@@ -60,7 +61,7 @@ def _serve(control: socket.socket) -> None:
     early = controls.apply_in_process(profile, cores, seed)
     _preload(_PRELOAD)
     late = controls.apply_after_imports(profile, cores, seed)
-    supervise.outlive_parent()
+    outlive_parent()
     _reply(control, {"controls": [asdict(state) for state in controls.states(early, late)]})
     for request in requests:
         _preload(request["preload"])

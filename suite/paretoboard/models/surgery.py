@@ -70,7 +70,7 @@ def with_dropout(module: nn.Module, rate: float) -> nn.Module:
         raise InputError(f"dropout = {rate}: a share from 0 to below 1 would be right")
     changed = copy.deepcopy(module)
     if rate > 0:
-        path, linear = _last_linear(changed)
+        path, linear = last_linear(changed)
         changed.set_submodule(path, nn.Sequential(OrderedDict(dropout=nn.Dropout(rate), linear=linear)))
     return changed.train(module.training)  # new layers are in training mode
 
@@ -123,7 +123,7 @@ def _fix_up(module: nn.Module) -> None:
             layer.weight.mul_(len(branches) ** (-1 / (2 * len(branch) - 2)))
         last.weight.zero_()
     if branches:
-        _, head = _last_linear(module)
+        _, head = last_linear(module)
         head.weight.zero_()
         if head.bias is not None:
             head.bias.zero_()
@@ -139,7 +139,7 @@ def _parameters(module: nn.Module, path: str) -> Any:
     return layer
 
 
-def _last_linear(module: nn.Module) -> tuple[str, nn.Linear]:
+def last_linear(module: nn.Module) -> tuple[str, nn.Linear]:
     """The linear layer that was defined last, which gives the classes, and its path.
 
     Raises: NotApplicableError where there is none.

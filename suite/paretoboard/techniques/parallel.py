@@ -246,7 +246,9 @@ def _comparison_notes(job: Job, found: Comparison, batch: int) -> Iterator[str]:
         f"{statistics.median(found.scaling) / job.ranks:.0%} of perfect scaling) "
         f"and {batch / statistics.median(found.whole_s):,.0f} of one with {job.all_threads} ({_range(found.speedups)})"
     )
-    tolerated = f", {found.tolerance:g} is tolerated" if found.exact else ": each rank's batch norm counts its own part"
+    from paretoboard.training.parallel.job import TOLERANCE
+
+    tolerated = f", {TOLERANCE:g} is tolerated" if found.exact else ": each rank's batch norm counts its own part"
     yield (
         f"in float64 the first gradient differs from one process's by {found.gradient_difference:.1g} of its largest "
         f"entry{tolerated}; the weights after {found.steps} steps by {found.weight_difference:.1g} of the largest"

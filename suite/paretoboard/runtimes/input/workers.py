@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
-import signal
+import os
 import sys
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import repeat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from paretoboard.process import die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from paretoboard.artifact import WorkerKind
     from paretoboard.runtimes.input.reading import ImageReader
-
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class Workers:
@@ -54,13 +53,13 @@ def _read_all(reader: ImageReader, paths: Sequence[str]) -> list[NDArray[np.uint
 
 def _processes(count: int) -> ProcessPoolExecutor:
     # Forked as DataLoader's are: whatever this process has imported is there.
-    return ProcessPoolExecutor(count, multiprocessing.get_context("fork"), initializer=_begin)
+    return ProcessPoolExecutor(count, multiprocessing.get_context("fork"), initializer=_begin, initargs=(os.getpid(),))
 
 
-def _begin() -> None:
+def _begin(parent: int) -> None:
     """What a forked process does first."""
     # Even where its parent is killed, a worker does not stay.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with_parent(parent)
     if "torch" in sys.modules:
         # After a fork OpenMP's threads are gone, and whoever waits for them waits for ever.
         sys.modules["torch"].set_num_threads(1)

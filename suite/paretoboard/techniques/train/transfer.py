@@ -57,9 +57,11 @@ class Transfer(TrainedAnew):
             DataError: for a file of weights that is missing or another one.
             DivergedError: for a loss that is not finite.
         """
+        from paretoboard.models.surgery import last_linear
+
         module = own_float32_module(candidate, "train.transfer")
         network, anew = initial(module, candidate, bench.train_seed)
-        head = _head(network)
+        head, _ = last_linear(network)
         self._load(network, bench.weights(Weights(file=self.weights, sha256=self.sha256)), head)
         kept = self._freeze(network, head)
         applied = self.train_anew(network, candidate, bench, "train.transfer", anew=anew)
@@ -109,13 +111,3 @@ class Transfer(TrainedAnew):
                 f"names {len(known)}"
             )
         return known[-self.stages :]
-
-
-def _head(network: nn.Module) -> str:
-    """The path of the last linear layer."""
-    from torch import nn
-
-    found: list[str] = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
-    if not found:
-        raise NotApplicableError("train.transfer: the network has no linear layer to be its head")
-    return found[-1]

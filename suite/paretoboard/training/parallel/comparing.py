@@ -20,7 +20,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.profiler import ProfilerActivity, profile
 
 from paretoboard.errors import ParallelError
-from paretoboard.training.parallel.job import Comparison
+from paretoboard.training.parallel.job import TOLERANCE, Comparison
 from paretoboard.training.parallel.normalization import has_batch_norm
 from paretoboard.training.parallel.sharing import Learner, OneProcess, Share, Work
 
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 _EQUAL_STEPS: Final = 3
 _ROUND_S: Final = 0.3  # an arm of a round lasts about so long, one step at least
 _MOST_STEPS: Final = 100
-# As a share of the gradient's largest entry. Sums in another order differ by some units in the last of float64's 53
-# bits; in float32 they would turn a ReLU here and there, and the gradient jump by as much as a small mistake gives.
-TOLERANCE: Final = 1e-6
 _COLLECTIVES: Final = ("gloo:", "nccldevkernel")  # how the profiler calls them
 
 
@@ -66,7 +63,6 @@ def compare(
         return None, communication
     comparison = Comparison(
         gradient_difference=gradient,
-        tolerance=TOLERANCE,
         weight_difference=weights,
         steps=_EQUAL_STEPS,
         exact=exact,

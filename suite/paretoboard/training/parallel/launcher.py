@@ -19,9 +19,9 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous.api import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from paretoboard.process import die_with_parent
 from paretoboard.training.parallel import job as jobs
 from paretoboard.training.parallel import rank
-from paretoboard.training.parallel.process import die_with
 from paretoboard.training.parallel.pulse import LAUNCHER
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MEETING_SHARE: Final = 0.5  # of the time limit
 
 def main(folder: Path, descriptor: int, parent: int) -> int:
     """Start the ranks and wait for them; 0 if all went well, else the folder holds the reason."""
-    die_with(parent)
+    die_with_parent(parent)
     job = jobs.read(jobs.Job, folder / jobs.JOB)
     rank.share_of(job.way)
     if job.nodes == 1:

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
 
+from paretoboard.process import begin_peak_anew, resident_bytes
+
 if TYPE_CHECKING:
     import subprocess
 
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _ENDED_WITHIN_S: Final = 10.0  # a killed process is gone much sooner, unless its memory is large
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent ends; at once if that has happened."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def end(leader: subprocess.Popen[bytes]) -> None:
@@ -56,22 +47,13 @@ class Memory:
     """Resident memory of this process beyond what it has now."""
 
     def __init__(self) -> None:
-        self._before = _status("VmRSS")
+        self._before = resident_bytes("VmRSS")
 
     def begin(self) -> None:
         """Forget peaks of before, where the system lets us."""
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
+            begin_peak_anew()
 
     def peak_bytes(self) -> int:
         """The highest since `begin`, beyond what there was when this was made."""
-        return max(_status("VmHWM") - self._before, 0)
-
-
-def _status(key: str) -> int:
-    """A value of /proc/self/status, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == key:
-            return int(value.split()[0]) * 1024
-    return 0
+        return max(resident_bytes("VmHWM") - self._before, 0)

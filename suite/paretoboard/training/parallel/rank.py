@@ -18,12 +18,13 @@ import torch.distributed as dist
 from paretoboard import artifact
 from paretoboard.datasets import Images
 from paretoboard.errors import DivergedError, ParallelError
+from paretoboard.process import die_with_parent
 from paretoboard.training import weights_digest
 from paretoboard.training.network import prepare
 from paretoboard.training.parallel import job as jobs
 from paretoboard.training.parallel.checkpoint import Checkpoints
 from paretoboard.training.parallel.comparing import compare
-from paretoboard.training.parallel.process import Memory, die_with
+from paretoboard.training.parallel.process import Memory
 from paretoboard.training.parallel.pulse import Pulse
 from paretoboard.training.parallel.sharing import Learner, Share, Work, work_of
 
@@ -49,7 +50,7 @@ def run(folder: str, descriptor: int, launcher: int) -> None:
         launcher: process id of the parent, with which this process ends.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the launcher's own handler was inherited
-    die_with(launcher)
+    die_with_parent(launcher)
     rank = int(os.environ["RANK"])
     try:
         with Pulse(descriptor, rank) as pulse:
