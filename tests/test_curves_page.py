@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import statistics
 from xml.etree import ElementTree as ET
+
+import pytest
 
 from builders import run_record
 from paretoboard.records import RunRecord, SearchTrial, TrainedEpoch, Training
 from paretoboard_reports.render import render
-from paretoboard_reports.view import page
+from paretoboard_reports.view import Effect, page
 
 
 def trial(number: int, value: float, best: float | None, ending: str = "whole") -> SearchTrial:
@@ -100,3 +103,57 @@ def test_the_last_training_of_each_seed_is_drawn_with_a_mark_for_each_epoch() ->
 def test_a_training_of_one_epoch_can_be_drawn() -> None:
     (root,) = drawn([run_record(), run_record("tuned", steps=[], trainings=(training(0.0),))])
     assert len(root.findall("circle")) == 1
+
+
+def seconds(spent: float) -> tuple[Training, ...]:
+    return (dataclasses.replace(training(2.0, 1.0), seconds=spent),)
+
+
+def time_of_training(records: list[RunRecord]) -> Effect | None:
+    (board,) = page(records).boards
+    row = next(row for row in board.rows if row.recipe == "ort-fp32")
+    return dict(row.details.effects).get("time of training against the baseline")
+
+
+def test_time_of_training_is_the_ratio_over_seeds_with_an_interval_from_them() -> None:
+    pairs = [(10.0, 5.0), (12.0, 6.1), (11.0, 5.4)]
+    records = [run_record(seed=seed, trainings=seconds(base)) for seed, (base, _) in enumerate(pairs)]
+    records += [run_record("ort-fp32", seed=seed, trainings=seconds(own)) for seed, (_, own) in enumerate(pairs)]
+    found = time_of_training(records)
+    assert found is not None
+    ratios = [base / own for base, own in pairs]
+    assert (found.words, found.verdict, found.quantity.n) == ("faster", "better", 3)
+    assert found.quantity.value == pytest.approx(statistics.geometric_mean(ratios))
+    assert found.quantity.low is not None
+    assert found.quantity.high is not None
+    assert 1 < found.quantity.low < min(ratios) < max(ratios) < found.quantity.high
+
+
+def test_a_search_counts_as_time_of_training() -> None:
+    # 10 s each; the trials took 8 s before.
+    records = [run_record(seed=seed, trainings=seconds(10.0)) for seed in (0, 1)]
+    records += [run_record("ort-fp32", seed=seed, trainings=seconds(10.0), trials=TRIALS) for seed in (0, 1)]
+    found = time_of_training(records)
+    assert found is not None
+    assert (found.words, found.quantity.value) == ("slower", pytest.approx(10 / 18))
+
+
+def test_one_seed_and_seeds_that_disagree_leave_the_time_of_training_undecided() -> None:
+    one = [run_record(trainings=seconds(10.0)), run_record("ort-fp32", trainings=seconds(5.0))]
+    found = time_of_training(one)
+    assert found is not None
+    assert (found.verdict, found.reason) == ("undecided", "one seed has no interval")
+    other = [run_record(seed=1, trainings=seconds(5.0)), run_record("ort-fp32", seed=1, trainings=seconds(10.0))]
+    both = time_of_training(one + other)
+    assert both is not None
+    assert both.verdict == "undecided"
+    assert time_of_training([run_record(), run_record("ort-fp32", trainings=seconds(5.0))]) is None
+
+
+def test_the_page_says_how_many_settings_were_tried_for_each_seed() -> None:
+    records = [run_record(trainings=seconds(10.0)), run_record("ort-fp32", trainings=seconds(5.0), trials=TRIALS)]
+    html = render(page(records))
+    assert "seed 0: 100 images in 10.0 s; settings as declared, none searched" in html
+    assert (
+        "seed 0: 100 images in 5.00 s; settings found by 4 trials (1 pruned, 1 diverged) with 4,000 images in 8.00 s"
+    ) in html

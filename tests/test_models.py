@@ -19,7 +19,8 @@ from small_models import SHAPE, fingerprint
 
 # trainable parameters of the 6n+2 networks as He et al. 2015, table 6, rounds them (0.27M, 0.46M, 0.85M, 1.7M), exact;
 # those of networks of 32x32 images that nobody published, and of airbench, as counted by hand: 3x3 convolutions without
-# biases, batch norms of two numbers a channel, the first layer of airbench with its 24 biases and the last without
+# biases, batch norms of two numbers a channel, the first layer of airbench with its 24 biases and the last without;
+# LeNet-5's for three input channels, from LeCun et al. 1998, section II.B, with a second layer that sees every map
 PARAMETERS = {
     "cifar-depthwise": 274_746,
     "cifar-gru-270k": 267_394,
@@ -34,6 +35,7 @@ PARAMETERS = {
     "cifar-resnet32": 464_154,
     "cifar-resnet56": 853_018,
     "cifar-resnet110": 1_727_962,
+    "lenet5": 75 * 6 + 6 + 150 * 16 + 16 + 400 * 120 + 120 + 120 * 84 + 84 + 840 + 10,
     "mlperf-tiny-resnet8": 77_706,
 }
 

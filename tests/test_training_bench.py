@@ -85,6 +85,15 @@ def test_a_row_says_whether_the_bar_is_met(rate: float, mark: str) -> None:
     assert f"{rate:.1f}%" in row
 
 
+def test_ways_to_compute_are_compared_with_the_first_turn_by_turn() -> None:
+    steps = measuring.Steps(of_arm=((2.0, 4.0, 2.0), (2.0, 4.0, 2.0), (1.0, 1.0, 1.0), (0.5, 1.0, 0.5)))
+    lines = table.arm_lines("cifar-airbench", steps)
+    assert [line.split()[1:3] for line in lines] == [[arm.precision, arm.memory_format] for arm in measuring.ARMS]
+    assert "1.00x  (1.00 to 1.00)" in lines[0]
+    assert "2.00x  (2.00 to 4.00)" in lines[2]
+    assert "4.00x  (4.00 to 4.00)" in lines[3]
+
+
 def test_all_networks_precisions_and_kinds_are_compared() -> None:
     cases = measuring.cases("quick")
     assert len({(case.network, case.precision, case.kind) for case in cases}) == len(cases) == 2 * 2 * 3

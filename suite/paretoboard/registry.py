@@ -286,6 +286,10 @@ MODELS: Final = Registry(
         "cifar-resnet32": ("paretoboard.models.cifar_resnet:resnet32", "the same, n=5"),
         "cifar-resnet56": ("paretoboard.models.cifar_resnet:resnet56", "the same, n=9"),
         "cifar-resnet110": ("paretoboard.models.cifar_resnet:resnet110", "the same, n=18"),
+        "lenet5": (
+            "paretoboard.models.lenet:lenet5",
+            "two convolutions and three linear layers, for handwritten digits (LeCun et al. 1998)",
+        ),
         "mlperf-tiny-resnet8": (
             "paretoboard.models.mlperf_tiny:resnet8",
             "MLPerf Tiny's image-classification reference, batch norm folded",

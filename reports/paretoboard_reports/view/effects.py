@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 _POINTS: Final = Scale(source_unit="1", unit="points", factor=100.0)
-_TIMES: Final = Scale(source_unit="1", unit="×", factor=1.0)
+TIMES: Final = Scale(source_unit="1", unit="×", factor=1.0)
 _SPEED_WORDS: Final[Mapping[Verdict, str]] = {
     "better": "faster",
     "worse": "slower",
@@ -109,7 +109,7 @@ def _speed(found: Sequence[Comparison]) -> Effect:
             _inverse(max(comparison.high for comparison in found)),
             _inverse(min(comparison.low for comparison in found)),
             sum(comparison.launches for comparison in found),
-            _TIMES,
+            TIMES,
         ),
         verdict=verdict,
         words=_SPEED_WORDS[verdict],

@@ -172,6 +172,7 @@ class Details:
     explanation: Explanation | None
     search: Curves | None  # of all seeds; None where nothing was searched
     training: Curves | None  # of all seeds; None where nothing was trained
+    training_cost: tuple[tuple[int, str], ...]  # (seed, images, seconds and how many settings were tried)
     diagnosis: Diagnosis | None  # what it rests on, for programs
     controls: tuple[ControlState, ...]
     machine: tuple[tuple[str, str], ...]

@@ -170,7 +170,7 @@ def _row(
         parameters=columns.shown(cell, "parameters"),
         macs=columns.shown(cell, "macs"),
         build_time=columns.shown(cell, "build_time"),
-        details=details(cell, columns.quality, effect),
+        details=details(cell, group.cells, columns.quality, effect),
     )
 
 

@@ -42,11 +42,10 @@ def main() -> int:
                 "bench.train.measuring:measure", case, measuring.Timed, preload=["paretoboard.training"], limits=LIMITS
             )[0]
             print(table.line(case, timed), flush=True)
-        print("memory formats, bare loop")
-        for case in chosen:
-            if case.kind == chosen[0].kind:
-                rates = worker.do("bench.train.measuring:formats", case, measuring.FormatRates, limits=LIMITS)[0]
-                print(table.formats_line(case, rates), flush=True)
+        print("precision and memory format, bare loop: images/s, and how many times the first line's (range)")
+        for network in measuring.ARM_NETWORKS:
+            steps = worker.do("bench.train.measuring:arms", network, measuring.Steps, limits=LIMITS)[0]
+            print("\n".join(table.arm_lines(network, steps)), flush=True)
     print(f"load over the last minute: {os.getloadavg()[0]:.1f}")
     print(f"bar: the trainer sees at least {table.AT_LEAST:.0%} of the bare loop's images per second")
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -64,6 +63,29 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """A way to compute the same steps."""
+
+    precision: Precision
+    memory_format: MemoryFormat
+
+    def of(self, network: str) -> Case:
+        """This way for a network."""
+        return Case(
+            network=network, precision=self.precision, kind="kept", memory_format=self.memory_format, extent="full"
+        )
+
+
+ARMS: Final = (  # the first is what the others are compared with
+    Arm(precision="float32", memory_format="contiguous"),
+    Arm(precision="float32", memory_format="channels_last"),
+    Arm(precision="bfloat16", memory_format="contiguous"),
+    Arm(precision="bfloat16", memory_format="channels_last"),
+)
+ARM_NETWORKS: Final = (*NETWORKS, "cifar-airbench-small", "cifar-airbench")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
     """Images per second of each turn, in the order they were taken: the trainer's first, then one of each."""
 
@@ -72,11 +94,10 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FormatRates:
-    """Images per second of the bare loop, by memory format."""
+class Steps:
+    """Seconds of some steps of the bare loop, in each turn, for every arm of ARMS."""
 
-    contiguous: float
-    channels_last: float
+    of_arm: tuple[tuple[float, ...], ...]
 
 
 class EnoughError(Exception):
@@ -230,23 +251,21 @@ def made_up_images(count: int) -> Images:
     )
 
 
-def formats(case: Case, folder: Path, emit: Callable[[dict[str, Any]], None]) -> FormatRates:
-    """The job that times the bare loop in both memory formats, in turn."""
+def arms(network: str, folder: Path, emit: Callable[[dict[str, Any]], None]) -> Steps:
+    """The job that times the bare loop in every precision and memory format, in turn."""
     from paretoboard.models import build
 
     hold_torch()
-    orders: tuple[MemoryFormat, MemoryFormat] = ("contiguous", "channels_last")
-    steps = {name: bare_step(dataclasses.replace(case, memory_format=name), build(case.network, 10)) for name in orders}
-    seconds: dict[str, list[float]] = {name: [] for name in orders}
+    steps = [bare_step(arm.of(network), build(network, 10)) for arm in ARMS]
+    seconds: list[list[float]] = [[] for _ in ARMS]
     for turn in range(2 + FEWEST):
-        for name in orders:
+        for step, found in zip(steps, seconds, strict=True):
             start = time.perf_counter()
             for _ in range(WARM_UP):
-                steps[name]()
+                step()
             if turn >= 2:
-                seconds[name].append(time.perf_counter() - start)
-    rates = {name: WARM_UP * BATCH / float(np.median(seconds[name])) for name in orders}
-    return FormatRates(**rates)
+                found.append(time.perf_counter() - start)
+    return Steps(of_arm=tuple(map(tuple, seconds)))
 
 
 def cases(extent: str) -> list[Case]:

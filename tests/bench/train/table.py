@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from bench.train.measuring import KINDS, Case, FormatRates, Timed
+from bench.train.measuring import ARMS, BATCH, KINDS, WARM_UP, Case, Steps, Timed
 from paretoboard import stats
 
 AT_LEAST: Final = 0.9  # of the bare loop's images per second
@@ -34,9 +34,13 @@ def line(case: Case, timed: Timed) -> str:
     return f"  {mark} {case.network:16}{case.precision:10}{KINDS[case.kind]:32}{rates}{share}"
 
 
-def formats_line(case: Case, rates: FormatRates) -> str:
-    """What the memory format is worth to the bare loop."""
-    return (
-        f"  {case.network:16}{case.precision:10}contiguous {rates.contiguous:7,.0f}, channels_last "
-        f"{rates.channels_last:7,.0f} images/s: {rates.channels_last / rates.contiguous:.2f}x"
-    )
+def arm_lines(network: str, steps: Steps) -> list[str]:
+    """What precision and memory format are worth to the bare loop: the median over turns, and their range."""
+    first = np.asarray(steps.of_arm[0])
+    found = []
+    for arm, seconds in zip(ARMS, steps.of_arm, strict=True):
+        times = first / np.asarray(seconds)
+        rate = f"{WARM_UP * BATCH / np.median(seconds):9,.0f}"
+        ratio = f"{np.median(times):7.2f}x  ({times.min():.2f} to {times.max():.2f})"
+        found.append(f"  {network:22}{arm.precision:10}{arm.memory_format:15}{rate}{ratio}")
+    return found
