@@ -29,7 +29,7 @@ debian: ## Install what Debian has and pip has not: a compiler, a browser, hyper
 
 # A file of tests for each core at once, each with one thread unless it asks for more; then those that need the machine.
 test: .venv/installed-test ## Run all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile -m "not alone"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 check: .venv/installed-test ## Formatting, lint, strict typing, layer rule

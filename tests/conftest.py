@@ -20,6 +20,28 @@ CHANGE = "PARETOBOARD_CHANGE_MACHINE"
 NOT_CHANGED = f"set {CHANGE}=1 to let tests change settings of this machine for a moment"
 
 
+# Files of more than a minute, the longest first: one that began last would keep the other cores waiting in the end.
+LONGEST = (
+    "test_run.py",
+    "test_techniques_contract.py",
+    "test_train_techniques.py",
+    "test_local.py",
+    "test_contributions.py",
+    "test_input_pipeline.py",
+    "test_published_weights.py",
+    "test_tune.py",
+    "test_verify.py",
+    "test_prune.py",
+    "test_quantize.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files begin; the order within a file, and of all others, stays."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture(params=["fake", "real"])
 def nvml_library(request: pytest.FixtureRequest) -> Any:
     """NVML's functions: those of devices that exist nowhere and, where there is one, of a real device."""
