@@ -38,10 +38,16 @@ def digits_lists(root: Path) -> dict[str, tuple[str, ...]]:
 
 
 def cifar10_lists(root: Path) -> dict[str, tuple[str, ...]]:
-    """The lists of tasks/cifar10, of the first batch of training images: 512 to calibrate with, 2,000 to train on."""
-    images = Cifar10(root).read("train-batch-1")
-    label_of = dict(zip(images.ids, images.labels.tolist(), strict=True))
-    return {f"cifar10/train-{count}.txt": balanced(label_of, count) for count in (512, 2000)}
+    """The lists of tasks/cifar10, by path below tasks/.
+
+    Of the first batch of training images 512 to calibrate with and 2,000 to train on; 2,000 of the test images.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for split, prefix, counts in (("train-batch-1", "train", (512, 2000)), ("test", "test", (2000,))):
+        images = Cifar10(root).read(split)
+        label_of = dict(zip(images.ids, images.labels.tolist(), strict=True))
+        found |= {f"cifar10/{prefix}-{count}.txt": balanced(label_of, count) for count in counts}
+    return found
 
 
 def balanced(label_of: Mapping[str, int], count: int, seed: int = 0) -> tuple[str, ...]:
