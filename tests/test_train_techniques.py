@@ -287,6 +287,15 @@ def test_from_weights_of_other_classes_only_a_new_head_is_possible(tmp_path: Pat
         transfer(tmp_path / "kept", state, head="kept")
 
 
+def test_weights_from_before_torch_counted_batches_are_transferred(tmp_path: Path) -> None:
+    state = {name: tensor for name, tensor in learned().items() if not name.endswith(".num_batches_tracked")}
+    after = network_of(transfer(tmp_path / "old", state, trainable="head"))
+    assert torch.equal(after.get_parameter("conv1.weight"), state["conv1.weight"])
+    assert torch.equal(after.get_buffer("bn1.running_mean"), state["bn1.running_mean"])
+    with pytest.raises(NotApplicableError, match="'bn1.running_mean' is in one alone"):
+        transfer(tmp_path / "lacking", {name: value for name, value in state.items() if name != "bn1.running_mean"})
+
+
 def test_weights_of_another_network_and_stages_that_it_has_not_are_refused(tmp_path: Path) -> None:
     other = module("cifar-resnet20").state_dict()
     with pytest.raises(NotApplicableError, match=r"of another network: 'layer1\.1\.bn1\.bias'"):

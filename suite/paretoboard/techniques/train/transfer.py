@@ -74,7 +74,9 @@ class Transfer(TrainedAnew):
         """Give `network` the tensors of `state`, all but a new head's."""
         own = network.state_dict()
         of_head = {name for name in own if name.startswith(f"{head}.")}
-        wanted = own.keys() - (of_head if self.head == "new" else set())
+        # What counts batches is no weight, and files from before torch 0.4.1 lack it.
+        uncounted = {name for name in own.keys() - state.keys() if name.endswith(".num_batches_tracked")}
+        wanted = own.keys() - uncounted - (of_head if self.head == "new" else set())
         strange = sorted(wanted - state.keys()) + sorted(state.keys() - own.keys())
         if strange:
             raise NotApplicableError(
