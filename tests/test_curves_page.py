@@ -157,3 +157,16 @@ def test_the_page_says_how_many_settings_were_tried_for_each_seed() -> None:
     assert (
         "seed 0: 100 images in 5.00 s; settings found by 4 trials (1 pruned, 1 diverged) with 4,000 images in 8.00 s"
     ) in html
+
+
+def test_a_board_of_trainings_weighs_quality_against_the_time_of_training_too() -> None:
+    trained = [run_record(seed=seed, trainings=seconds(spent)) for seed, spent in enumerate((10.0, 12.0))]
+    trained += [run_record("ort-fp32", seed=seed, trainings=seconds(5.0), trials=TRIALS) for seed in (0, 1)]
+    (board,) = page(trained).boards
+    (figure,) = [figure for figure in board.figures if figure.axis == "training"]
+    assert {point.recipe: round(point.x, 3) for point in figure.points} == {"baseline": 10.954, "ort-fp32": 13.0}
+    (baseline,) = [point for point in figure.points if point.recipe == "baseline"]
+    assert baseline.x_low < 10.0 < 12.0 < baseline.x_high
+    assert "not side by side" in render(page(trained))
+    (untrained,) = page([run_record(), run_record("ort-fp32")]).boards
+    assert "training" not in {figure.axis for figure in untrained.figures}

@@ -61,7 +61,7 @@ def board(group: Group) -> Board:
         resolution=header.resolution(columns, found),
         self_check=self_check,
         answers=tuple(_answers(found, metric_label(columns.quality))),
-        figures=tuple(_figure(axis, found, columns) for axis in AXES),
+        figures=tuple(_figure(axis, found, columns) for axis in AXES if any(axis.name in row.places for row in found)),
         rows=found,
         counts=tuple((status, statuses[status]) for status in STATUSES if statuses[status]),
         superseded=_superseded(group),
@@ -108,7 +108,7 @@ def _figure(axis: Axis, found: Sequence[Row], columns: Columns) -> Figure:
         x_higher_is_better=axis.higher_is_better,
         title=f"{quality} against {axis.label.lower()}{at_batch}: {len(points)} recipes, "
         f"{sum(point.standing == 'front' for point in points)} of them on the front",
-        note="Times are the baseline’s, multiplied by the ratio measured side by side." if batch is not None else "",
+        note=axis.note,
         points=points,
         missing=tuple(row.recipe for row in measured if row.anchor not in shown),
     )

@@ -10,7 +10,7 @@ from typing import Literal
 from paretoboard.records import ControlState, Diagnosis, Status, Verdict
 from paretoboard_reports.view.numbers import Quantity
 
-AxisName = Literal["latency", "size", "memory", "throughput"]
+AxisName = Literal["latency", "size", "memory", "throughput", "training"]
 Standing = Literal["front", "tied", "dominated", "none"]
 Family = Literal["baseline", "runtime", "quantize", "prune", "train", "combined"]
 

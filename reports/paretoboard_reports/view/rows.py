@@ -19,6 +19,7 @@ from paretoboard_reports.view.model import Row
 from paretoboard_reports.view.numbers import Quantity, Scale, quantity, scale_for
 from paretoboard_reports.view.ranking import AXES, Axis, Entry, places
 from paretoboard_reports.view.select import baseline_cell
+from paretoboard_reports.view.training import training_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +60,7 @@ class Columns:
             "parameters": ("parameters", ""),
             "macs": ("macs", ""),
             "build_time": ("build_time", ""),
+            "training": ("train_time", ""),
         }
         scales = {column: _scale(group, *source) for column, source in sources.items()}
         for column in ("latency_p90", "latency_p99"):
@@ -188,6 +190,8 @@ def _cost(axis: Axis, cell: Cell, cells: Sequence[Cell], columns: Columns) -> Me
     Medians of two runs were taken minutes apart: on a machine that was busier in one of them they would put a
     recipe on the wrong side of a baseline that it beats. The column of the table still shows each run's own.
     """
+    if axis.name == "training":
+        return training_time(cell.measured)
     own = columns.value(cell, axis_column(axis.name))
     batch = columns.batch(axis.name)
     reference = baseline_cell(cell, cells)

@@ -6,7 +6,9 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from paretoboard.stats.means import mean_interval
+from paretoboard.metrics import METRICS
+from paretoboard.records import MetricValue
+from paretoboard.stats import mean_interval
 from paretoboard_reports.view.effects import TIMES
 from paretoboard_reports.view.model import Effect
 from paretoboard_reports.view.numbers import interval, significant
@@ -48,6 +50,26 @@ def training_time_effect(cell: Cell, cells: Sequence[Cell]) -> Effect | None:
         words={"better": "faster", "worse": "slower"}.get(verdict, verdict),
         reason=reason,
         note=f"one ratio for each of {len(logs)} seeds; the trainings ran one after the other and not side by side",
+    )
+
+
+def training_time(records: Sequence[RunRecord]) -> MetricValue | None:
+    """Seconds of training and of the search before it, the geometric mean over seeds; None where nothing was trained.
+
+    The interval is Student's t over the seeds' logarithms; one seed has none.
+    """
+    logs = [math.log(seconds) for seconds in map(_seconds, records) if seconds]
+    if not logs:
+        return None
+    found = mean_interval(logs) if len(logs) > 1 else None
+    return MetricValue(
+        name="train_time",
+        scope="",
+        value=math.exp(found.value if found else logs[0]),
+        low=math.exp(found.low) if found else None,
+        high=math.exp(found.high) if found else None,
+        n=len(logs),
+        unit=METRICS["train_time"].unit,
     )
 
 
