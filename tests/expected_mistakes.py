@@ -73,7 +73,8 @@ EXPECTED: dict[str, list[tuple[str, int, str]]] = {
         (
             "unknown_budget.toml",
             19,
-            "measure.budget: found 'standart' (a string); 'smoke', 'quick', 'standard' or 'release' would be right.",
+            "measure.budget: found 'standart' (a string); 'none', 'smoke', 'quick', 'standard' or 'release' would be "
+            "right.",
         )
     ],
     "weights_and_train.toml": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import statistics
 from xml.etree import ElementTree as ET
@@ -168,5 +169,36 @@ def test_a_board_of_trainings_weighs_quality_against_the_time_of_training_too() 
     (baseline,) = [point for point in figure.points if point.recipe == "baseline"]
     assert baseline.x_low < 10.0 < 12.0 < baseline.x_high
     assert "not side by side" in render(page(trained))
+    assert "Training" not in ranking_of(trained)
     (untrained,) = page([run_record(), run_record("ort-fp32")]).boards
     assert "training" not in {figure.axis for figure in untrained.figures}
+
+
+def ranking_of(records: list[RunRecord]) -> str:
+    """The heads of the ranking's columns."""
+    return " ".join(re.findall(r'<th role="columnheader"[^>]*>([^&<]*)', render(page(records))))
+
+
+def untimed(record: RunRecord) -> RunRecord:
+    spec = json.loads(json.dumps(dict(record.spec)))
+    spec["measure"]["budget"] = "none"
+    kept = tuple(value for value in record.metrics if value.name in ("top1", "file_size", "parameters"))
+    return dataclasses.replace(record, spec=spec, metrics=kept, comparisons=(), calls=None, windows=())
+
+
+def test_where_nothing_was_timed_the_time_of_training_ranks() -> None:
+    fast = [run_record("ort-fp32", seed=seed, trainings=seconds(5.0 + seed / 9)) for seed in (0, 1, 2)]
+    slow = [run_record(seed=seed, trainings=seconds(10.0 + seed / 9)) for seed in (0, 1, 2)]
+    records = [untimed(record) for record in fast + slow]
+    (board,) = page(records).boards
+    assert not board.timed
+    assert [figure.axis for figure in board.figures] == ["training", "size"]
+    best, other = board.rows
+    assert (best.recipe, best.standing, other.standing) == ("ort-fp32", "front", "dominated")
+    assert best.train_speedup is not None
+    assert best.train_speedup.words == "faster"
+    heads = ranking_of(records)
+    assert "Training" in heads
+    assert "Latency" not in heads
+    assert "Memory" not in heads
+    assert "Quickest to train" in render(page(records))

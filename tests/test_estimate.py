@@ -106,7 +106,7 @@ def test_what_is_trained_as_the_task_takes_as_many_epochs_or_seconds(tmp_path: P
     assert estimate([ranks], [ranks], tmp_path, HERE).building_s == 2 * (STEP_S + 3 * EPOCH_S)
 
 
-@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("budget", DURATIONS)
 def test_scenarios_and_timing_follow_the_budget(tmp_path: Path, budget: Budget) -> None:
     measure = MeasureSpec(batches=(1, 8), budget=budget, scenarios=("single-stream", "server"), server_latency_s=0.01)
     run = a_run(measure=measure)

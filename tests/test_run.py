@@ -176,6 +176,32 @@ def test_a_run_that_takes_too_long_is_a_record(tiny_task: Path, tmp_path: Path) 
     assert "time limit" in found["baseline"].reason
 
 
+def test_a_task_that_times_nothing_is_scored_and_says_what_its_trainings_took(tiny_task: Path, tmp_path: Path) -> None:
+    task = tiny_task.with_name("untimed.toml")
+    task.write_text(
+        """
+        extends = "tiny.toml"
+        version = 1
+        measure = { budget = "none" }
+        [recipes.smoothed]
+        steps = [{ technique = "train.scratch", label_smoothing = 0.1 }]
+        """
+    )
+    done = paretoboard("run", task, "--results", tmp_path, "--only", "smoothed")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"smoothed \(cpu-1, seed 0\): top-1 [\d.]+%; trained in [\d.]+ s", done.stderr)
+    found = records(tmp_path)
+    assert set(found) == {"baseline", "smoothed"}
+    for record in found.values():
+        assert (record.status, record.comparisons, record.calls, record.diagnosis) == ("ok", (), None, None)
+        names = {value.name for value in record.metrics}
+        assert {"top1", "train_time", "file_size", "parameters"} <= names
+        assert not names & {"latency", "throughput", "load", "first_inference", "peak_memory"}
+    board = paretoboard("board", task, "--results", tmp_path)
+    assert "training" in board.stdout
+    assert "latency" not in board.stdout
+
+
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments_nothing_is_lost_and_nothing_doubled(
     tiny_task: Path, tiny_results: Path, tmp_path: Path

@@ -369,6 +369,7 @@ def test_a_task_asks_for_no_scenario_unless_it_names_them(tmp_path: Path) -> Non
         ('scenarios = ["offline", "offline"]', "is given twice"),
         ('scenarios = ["server"]', "'server_latency_s' need each other"),
         ("server_latency_s = 0.01", "'server_latency_s' need each other"),
+        ('scenarios = ["offline"]\nbudget = "none"', "with budget 'none', which times nothing"),
         ('scenarios = ["server"]\nserver_latency_s = 0.0', "more than 0"),
     ],
 )

@@ -19,6 +19,7 @@ class Launches:
 
 # Launches, not seconds, decide the interval: one launch is one memory layout.
 BUDGETS: Final[dict[Budget, Launches]] = {
+    "none": Launches(count=0, seconds=0.0),
     "smoke": Launches(count=2, seconds=2.5),
     "quick": Launches(count=5, seconds=0.5),
     "standard": Launches(count=8, seconds=2.5),

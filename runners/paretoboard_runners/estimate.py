@@ -111,7 +111,7 @@ def _scenario_s(measure: MeasureSpec, scenario: Scenario) -> float:
 
 
 def _energy_s(run: RunSpec) -> float:
-    if energy.why_not(run.profile.device):
+    if not run.measure.timed or energy.why_not(run.profile.device):
         return 0.0
     rounds = 2 * energy.ROUNDS + 0.5  # busy and idle, and half a loop to warm up
     return rounds * energy.LOOP_S[run.measure.budget] * len(run.measure.batches)

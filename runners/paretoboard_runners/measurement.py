@@ -61,6 +61,9 @@ class Held:
     build_cores: tuple[int, ...]
 
 
+_AS_IT_IS: Final = Recipe(name=BASELINE)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """The phases of one run, in order, each adding to the draft."""
@@ -82,11 +85,16 @@ class Measurement:
     def take(self) -> None:
         """Do all phases."""
         scenarios.require(self.run.measure)
-        baseline = self._build(dataclasses.replace(self.run, recipe=Recipe(name=BASELINE)))
-        built = baseline if self.run.is_baseline else self._build(self.run)
+        built = self._build(self.run)
         self._keep_build(built)
         check_device(built.runtime, self.run.profile)
         inputs = self._score(built)
+        if self.run.measure.timed:
+            self._run_for_speed(built, inputs)
+
+    def _run_for_speed(self, built: jobs.BuildResult, inputs: Path) -> None:
+        """All phases that ask how fast the model is, beside others and what it needs for that."""
+        baseline = built if self.run.is_baseline else self._build(dataclasses.replace(self.run, recipe=_AS_IT_IS))
         self._probe(built, inputs)
         references = [Reference(name=BASELINE, artifact=baseline.folder), *self._references()]
         self._time_all(references, built, inputs)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 Device = Literal["cpu", "cuda"]
-Budget = Literal["smoke", "quick", "standard", "release"]
+Budget = Literal["none", "smoke", "quick", "standard", "release"]
 Scenario = Literal["single-stream", "multi-stream", "offline", "server"]
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "cosine", "onecycle"]
@@ -177,10 +177,15 @@ class MeasureSpec:
     """What is timed, and for how long."""
 
     batches: tuple[int, ...] = (1,)  # latency is read at the smallest, throughput at the largest
-    budget: Budget = "standard"
+    budget: Budget = "standard"  # "none" times nothing: quality and the cost of building alone
     timeout_s: float = 900.0  # for one run, building included
     scenarios: tuple[Scenario, ...] = ()  # of MLPerf, each in accuracy and in performance mode
     server_latency_s: float | None = None  # that 99 queries in 100 keep in scenario "server"
+
+    @property
+    def timed(self) -> bool:
+        """Whether the model is run for its speed, memory and energy, or for its quality alone."""
+        return self.budget != "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

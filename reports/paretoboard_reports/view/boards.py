@@ -55,6 +55,7 @@ def board(group: Group) -> Board:
         quality_name=metric_label(columns.quality),
         small_batch=columns.small_batch,
         large_batch=columns.large_batch,
+        timed=record.spec["measure"].get("budget") != "none",
         units={column: scale.unit for column, scale in columns.scales.items()},
         facts=header.facts(group, columns, found),
         warnings=header.warnings(group, self_check),
@@ -82,6 +83,9 @@ def _answers(found: Sequence[Row], quality: str) -> Iterable[Answer]:
     if fast := [row for row in fit if "latency" in row.costs]:
         row = min(fast, key=_latency)
         yield Answer(question=f"Fastest, {allowed}", row=row, shown=row.latency)
+    if quick := [row for row in fit if "latency" not in row.costs and row.train_time is not None]:
+        row = min(quick, key=lambda r: _value(r.train_time))
+        yield Answer(question=f"Quickest to train, {allowed}", row=row, shown=row.train_time)
     if small := [row for row in fit if row.file_size is not None]:
         row = min(small, key=lambda r: (_value(r.file_size), -_value(r.quality)))
         yield Answer(question=f"Smallest file, {allowed}", row=row, shown=row.file_size)

@@ -12,7 +12,7 @@ from paretoboard_reports.view.effects import speed_effects
 from paretoboard_reports.view.explanation import explanation
 from paretoboard_reports.view.model import ClassLine, Confusion, Details, Line, Step
 from paretoboard_reports.view.numbers import Scale, quantity, significant
-from paretoboard_reports.view.training import cost_of_training, training_time_effect
+from paretoboard_reports.view.training import cost_of_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,15 +41,14 @@ def metric_label(name: str) -> str:
     return _LABELS.get(name, name.replace("_", " ").capitalize())
 
 
-def details(cell: Cell, cells: Sequence[Cell], quality_metric: str, quality_effect: Effect | None) -> Details:
+def details(cell: Cell, quality_metric: str, quality_effect: Effect | None, training_effect: Effect | None) -> Details:
     """The latest run of a cell in full, and one line for every seed."""
     record = cell.latest
     effects = speed_effects(record)
     if quality_effect is not None:
         effects = ((f"{metric_label(quality_metric)} against the baseline", quality_effect), *effects)
-    training_time = training_time_effect(cell, cells)
-    if training_time is not None:
-        effects = (*effects, ("time of training against the baseline", training_time))
+    if training_effect is not None:
+        effects = (*effects, ("time of training against the baseline", training_effect))
     return Details(
         steps=tuple(step(found) for found in record.steps),
         lines=tuple(_lines(record)),

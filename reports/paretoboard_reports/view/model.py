@@ -233,6 +233,8 @@ class Row:
     parameters: Quantity | None
     macs: Quantity | None
     build_time: Quantity | None
+    train_time: Quantity | None  # search included
+    train_speedup: Effect | None
     details: Details
     contributions: tuple[Contributions, ...] = ()
 
@@ -242,10 +244,14 @@ class Row:
         return next((found.lines[0] for found in self.contributions if found.view == "runtime alone"), None)
 
     @property
+    def place(self) -> Place | None:
+        """On the axis that its board is ranked by: latency, or the time of training where nothing was timed."""
+        return next(iter(self.places.values()), None)
+
+    @property
     def standing(self) -> Standing:
-        """On the front of quality and latency, tied with it, or behind it."""
-        place = self.places.get("latency")
-        return "none" if place is None else place.standing
+        """On the front of quality and that cost, tied with it, or behind it."""
+        return "none" if self.place is None else self.place.standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,6 +309,7 @@ class Board:
     quality_name: str
     small_batch: int
     large_batch: int
+    timed: bool  # whether the task asks for speed, or for quality and the cost of building alone
     units: Mapping[str, str]  # column -> unit
     facts: tuple[Facts, ...]
     warnings: tuple[str, ...]

@@ -37,22 +37,21 @@ class Axis:
     label: str
     metric: str
     higher_is_better: bool = False
-    everywhere: bool = True  # else only on boards where a recipe has the cost
     note: str = ""  # what its numbers rest on
 
 
+# The first that a board has is the one that it is ranked by.
 AXES: Final = (
     Axis(name="latency", label="Latency", metric="latency", note=_SIDE_BY_SIDE),
     Axis(name="throughput", label="Throughput", metric="throughput", higher_is_better=True, note=_SIDE_BY_SIDE),
-    Axis(name="size", label="File size", metric="file_size"),
-    Axis(name="memory", label="Memory", metric="peak_memory"),
     Axis(
         name="training",
         label="Time of training",
         metric="train_time",
-        everywhere=False,
         note="Searches are counted; the trainings ran one after the other and not side by side.",
     ),
+    Axis(name="size", label="File size", metric="file_size"),
+    Axis(name="memory", label="Memory", metric="peak_memory"),
 )
 
 
@@ -66,7 +65,7 @@ class Entry:
 
 
 def places(entries: Sequence[Entry], quality_metric: str) -> list[dict[AxisName, Place]]:
-    """For each entry its place on every axis that the board has, in the order given."""
+    """For each entry its place on every axis that something of the board was measured on, in the order given."""
     rng = np.random.default_rng(_SEED)
     quality = np.array([_number(entry.quality) for entry in entries])
     quality_draws = _quality_draws(entries, quality, quality_metric, rng)
@@ -74,7 +73,7 @@ def places(entries: Sequence[Entry], quality_metric: str) -> list[dict[AxisName,
     for axis in AXES:
         sign = -1.0 if axis.higher_is_better else 1.0
         values = [entry.costs[axis.name] for entry in entries]
-        if not axis.everywhere and not any(values):
+        if not any(values):
             continue
         cost = np.array([sign * _number(value) for value in values])
         chance = front_probability(quality_draws, sign * _cost_draws(values, rng))

@@ -19,7 +19,7 @@ from paretoboard_reports.view.model import Row
 from paretoboard_reports.view.numbers import Quantity, Scale, quantity, scale_for
 from paretoboard_reports.view.ranking import AXES, Axis, Entry, places
 from paretoboard_reports.view.select import baseline_cell
-from paretoboard_reports.view.training import training_time
+from paretoboard_reports.view.training import training_time, training_time_effect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,7 +141,8 @@ def family_of(record: RunRecord) -> Family:
 def _row(
     cell: Cell, group: Group, columns: Columns, entry: Entry, where: Mapping[AxisName, Place], effect: Effect | None
 ) -> Row:
-    latest = cell.latest
+    latest, trained = cell.latest, training_time(cell.measured)
+    train_speedup = training_time_effect(cell, group.cells)
     return Row(
         anchor=_anchor(latest),
         recipe=latest.recipe,
@@ -172,7 +173,9 @@ def _row(
         parameters=columns.shown(cell, "parameters"),
         macs=columns.shown(cell, "macs"),
         build_time=columns.shown(cell, "build_time"),
-        details=details(cell, group.cells, columns.quality, effect),
+        train_time=trained and quantity(trained, columns.scales["training"]),
+        train_speedup=train_speedup,
+        details=details(cell, columns.quality, effect, train_speedup),
     )
 
 
@@ -226,8 +229,7 @@ def axis_column(axis: AxisName) -> str:
 
 
 def _rank(row: Row) -> tuple[bool, float, float, str, str]:
-    place = row.places.get("latency")
-    layer = float(place.layer) if place is not None and place.layer else float("inf")
+    layer = float(row.place.layer) if row.place is not None and row.place.layer else float("inf")
     quality = row.quality.value if row.quality is not None else float("-inf")
     return row.status != "ok", layer, -quality, row.recipe, row.anchor
 

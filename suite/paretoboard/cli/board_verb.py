@@ -106,12 +106,23 @@ def _print_board(console: Console, found: Board, width: int) -> None:
 
 
 def _columns(found: Board) -> list[Column]:
-    units, small, large = found.units, found.small_batch, found.large_batch
-    return [
+    quality = [
         Column(head="", cell=lambda row: text(_GLYPHS[row.standing]), left=True),
         Column(head="recipe", cell=lambda row: text(row.recipe), left=True),
-        Column(head=f"{found.quality_name}\n{units['quality']}", cell=lambda row: text(number(row.quality))),
+        Column(head=f"{found.quality_name}\n{found.units['quality']}", cell=lambda row: text(number(row.quality))),
         Column(head="baseline\npoints", cell=lambda row: _beside_baseline(row, row.quality_effect, signed=True)),
+    ]
+    units, small, large = found.units, found.small_batch, found.large_batch
+    size = Column(head=f"file\n{units['file_size']}", cell=lambda row: text(number(row.file_size)), drop_first=3)
+    if not found.timed:
+        return [
+            *quality,
+            Column(head=f"training\n{units['training']}", cell=lambda row: text(number(row.train_time))),
+            Column(head="speed-up\n×, training", cell=lambda row: _beside_baseline(row, row.train_speedup)),
+            size,
+        ]
+    return [
+        *quality,
         Column(head=f"latency\n{units['latency']}, b{small}", cell=lambda row: text(number(row.latency)), drop_first=1),
         Column(head=f"speed-up\n×, b{small}", cell=lambda row: _beside_baseline(row, row.speedup)),
         Column(
@@ -119,7 +130,7 @@ def _columns(found: Board) -> list[Column]:
             cell=lambda row: text(number(row.throughput)),
             drop_first=2,
         ),
-        Column(head=f"file\n{units['file_size']}", cell=lambda row: text(number(row.file_size)), drop_first=3),
+        size,
         Column(head=f"memory\n{units['memory']}", cell=lambda row: text(number(row.memory)), drop_first=4),
     ]
 
@@ -144,11 +155,13 @@ def _plain(board: Board, row: Row) -> Mapping[str, Any]:
         "parameters": row.parameters,
         "macs": row.macs,
         "build_time": row.build_time,
+        "train_time": row.train_time,
     }
     effects = {
         board.quality_metric: row.quality_effect,
         "latency": None if row.is_baseline else row.speedup,
         "throughput": None if row.is_baseline else row.throughput_speedup,
+        "train_time": row.train_speedup,
     }
     return {
         "task": board.task,

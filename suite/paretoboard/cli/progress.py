@@ -47,6 +47,9 @@ def _result(record: RunRecord) -> str:
         if latency is not None:
             speed = f"{1 / comparison.ratio:.2f}x [{1 / comparison.high:.2f}, {1 / comparison.low:.2f}]"
             parts.append(f"batch {comparison.batch}: {latency.value * 1e3:.3g} ms, {speed} {comparison.verdict}")
+    train_time = record.metric("train_time")
+    if train_time is not None and not record.comparisons:
+        parts.append(f"trained in {train_time.value:.3g} s")
     return "; ".join(parts)
 
 

@@ -171,7 +171,9 @@ class MeasureTable(Table):
     """What is timed, and for how long."""
 
     batches: _Batches = Field(default=[1], description="latency is read at the smallest, throughput at the largest")
-    budget: Budget = "standard"
+    budget: Annotated[
+        Budget, Field(description="'none' times nothing: for recipes that give the same network, trained otherwise")
+    ] = "standard"
     timeout_s: Annotated[_Positive, Field(description="for one run, building included")] = 900.0
     scenarios: Annotated[list[Scenario], AfterValidator(_distinct), _Unique] = Field(
         default=[], description="of MLPerf, run by its LoadGen; needs the extra 'scenarios'"
@@ -179,6 +181,12 @@ class MeasureTable(Table):
     server_latency_s: _Positive | None = Field(
         default=None, description="latency that 99 queries in 100 must keep in scenario 'server'"
     )
+
+    @model_validator(mode="after")
+    def _scenarios_are_timed(self) -> MeasureTable:
+        if self.scenarios and self.budget == "none":
+            raise ValueError("found 'scenarios' with budget 'none', which times nothing: any other budget is right")
+        return self
 
     @model_validator(mode="after")
     def _server_has_its_latency(self) -> MeasureTable:
