@@ -173,7 +173,7 @@ def _row(
         parameters=columns.shown(cell, "parameters"),
         macs=columns.shown(cell, "macs"),
         build_time=columns.shown(cell, "build_time"),
-        train_time=trained and quantity(trained, columns.scales["training"]),
+        train_time=quantity(trained, columns.scales["training"]) if trained is not None else None,
         train_speedup=train_speedup,
         details=details(cell, columns.quality, effect, train_speedup),
     )
