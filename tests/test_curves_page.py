@@ -202,3 +202,9 @@ def test_where_nothing_was_timed_the_time_of_training_ranks() -> None:
     assert "Latency" not in heads
     assert "Memory" not in heads
     assert "Quickest to train" in render(page(records))
+
+
+def test_a_step_names_what_it_was_given_and_not_what_it_left_to_the_task() -> None:
+    step = {"name": "train.scratch", "version": 1, "parameters": {"lr": None, "precision": "bfloat16"}}
+    (board,) = page([run_record(), dataclasses.replace(run_record("bf16", steps=[]), steps=(step,))]).boards
+    assert "train.scratch(precision=bfloat16)" in {row.recipe_steps for row in board.rows}

@@ -80,8 +80,9 @@ def steps_in_words(steps: Iterable[Any]) -> str:
 
 
 def step(stored: Any) -> Step:
-    """A step as it is stored, as it is shown."""
-    parameters = tuple((str(key), _plain(value)) for key, value in sorted(stored["parameters"].items()))
+    """A step as it is stored, as it is shown; what was left to the task is left out."""
+    given = sorted((key, value) for key, value in stored["parameters"].items() if value is not None)
+    parameters = tuple((str(key), _plain(value)) for key, value in given)
     return Step(name=str(stored["name"]), version=int(stored["version"]), parameters=parameters)
 
 
