@@ -369,7 +369,6 @@ def test_a_task_asks_for_no_scenario_unless_it_names_them(tmp_path: Path) -> Non
         ('scenarios = ["offline", "offline"]', "is given twice"),
         ('scenarios = ["server"]', "'server_latency_s' need each other"),
         ("server_latency_s = 0.01", "'server_latency_s' need each other"),
-        ('scenarios = ["offline"]\nbudget = "none"', "with budget 'none', which times nothing"),
         ('scenarios = ["server"]\nserver_latency_s = 0.0', "more than 0"),
     ],
 )
@@ -377,3 +376,10 @@ def test_mistakes_about_scenarios_are_told(tmp_path: Path, lines: str, message: 
     with pytest.raises(TaskFileError) as caught:
         taskfile.load(with_measure(tmp_path, lines))
     assert message in str(caught.value)
+
+
+def test_scenarios_of_a_task_that_times_nothing_are_a_mistake(tmp_path: Path) -> None:
+    path = with_measure(tmp_path, 'scenarios = ["offline"]')
+    path.write_text(path.read_text().replace('budget = "quick"', 'budget = "none"'))
+    with pytest.raises(TaskFileError, match="with budget 'none', which times nothing"):
+        taskfile.load(path)
