@@ -61,9 +61,6 @@ class Held:
     build_cores: tuple[int, ...]
 
 
-_AS_IT_IS: Final = Recipe(name=BASELINE)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """The phases of one run, in order, each adding to the draft."""
@@ -93,8 +90,10 @@ class Measurement:
             self._run_for_speed(built, inputs)
 
     def _run_for_speed(self, built: jobs.BuildResult, inputs: Path) -> None:
-        """All phases that ask how fast the model is, beside others and what it needs for that."""
-        baseline = built if self.run.is_baseline else self._build(dataclasses.replace(self.run, recipe=_AS_IT_IS))
+        """All phases that run the model for its speed, memory and energy."""
+        baseline = built
+        if not self.run.is_baseline:
+            baseline = self._build(dataclasses.replace(self.run, recipe=Recipe(name=BASELINE)))
         self._probe(built, inputs)
         references = [Reference(name=BASELINE, artifact=baseline.folder), *self._references()]
         self._time_all(references, built, inputs)

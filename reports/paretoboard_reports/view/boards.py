@@ -83,7 +83,7 @@ def _answers(found: Sequence[Row], quality: str) -> Iterable[Answer]:
     if fast := [row for row in fit if "latency" in row.costs]:
         row = min(fast, key=_latency)
         yield Answer(question=f"Fastest, {allowed}", row=row, shown=row.latency)
-    if quick := [row for row in fit if "latency" not in row.costs and row.train_time is not None]:
+    elif quick := [row for row in fit if row.train_time is not None]:
         row = min(quick, key=lambda r: _value(r.train_time))
         yield Answer(question=f"Quickest to train, {allowed}", row=row, shown=row.train_time)
     if small := [row for row in fit if row.file_size is not None]:

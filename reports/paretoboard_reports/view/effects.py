@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Key = TypeVar("Key")
 _POINTS: Final = Scale(source_unit="1", unit="points", factor=100.0)
 TIMES: Final = Scale(source_unit="1", unit="×", factor=1.0)
-_SPEED_WORDS: Final[Mapping[Verdict, str]] = {
+SPEED_WORDS: Final[Mapping[Verdict, str]] = {
     "better": "faster",
     "worse": "slower",
     "same": "same",
@@ -112,7 +112,7 @@ def _speed(found: Sequence[Comparison]) -> Effect:
             TIMES,
         ),
         verdict=verdict,
-        words=_SPEED_WORDS[verdict],
+        words=SPEED_WORDS[verdict],
         reason=_reason(verdict, [comparison.reason for comparison in found]),
         note="; ".join(_speed_note(comparison) for comparison in found),
     )

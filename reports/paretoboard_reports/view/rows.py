@@ -82,6 +82,8 @@ class Columns:
 
     def value(self, cell: Cell, column: str) -> MetricValue | None:
         """What a row has in a column, over its seeds."""
+        if column == "training":
+            return training_time(cell.measured)
         return over_seeds(cell.measured, *self.sources[column])
 
     def shown(self, cell: Cell, column: str) -> Quantity | None:
@@ -141,7 +143,7 @@ def family_of(record: RunRecord) -> Family:
 def _row(
     cell: Cell, group: Group, columns: Columns, entry: Entry, where: Mapping[AxisName, Place], effect: Effect | None
 ) -> Row:
-    latest, trained = cell.latest, training_time(cell.measured)
+    latest = cell.latest
     train_speedup = training_time_effect(cell, group.cells)
     return Row(
         anchor=_anchor(latest),
@@ -173,7 +175,7 @@ def _row(
         parameters=columns.shown(cell, "parameters"),
         macs=columns.shown(cell, "macs"),
         build_time=columns.shown(cell, "build_time"),
-        train_time=quantity(trained, columns.scales["training"]) if trained is not None else None,
+        train_time=columns.shown(cell, "training"),
         train_speedup=train_speedup,
         details=details(cell, columns.quality, effect, train_speedup),
     )
@@ -193,8 +195,6 @@ def _cost(axis: Axis, cell: Cell, cells: Sequence[Cell], columns: Columns) -> Me
     Medians of two runs were taken minutes apart: on a machine that was busier in one of them they would put a
     recipe on the wrong side of a baseline that it beats. The column of the table still shows each run's own.
     """
-    if axis.name == "training":
-        return training_time(cell.measured)
     own = columns.value(cell, axis_column(axis.name))
     batch = columns.batch(axis.name)
     reference = baseline_cell(cell, cells)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from paretoboard.metrics import METRICS
 from paretoboard.records import MetricValue
-from paretoboard.stats import mean_interval
-from paretoboard_reports.view.effects import TIMES
+from paretoboard.stats import Interval, mean_interval
+from paretoboard_reports.view.effects import SPEED_WORDS, TIMES
 from paretoboard_reports.view.model import Effect
 from paretoboard_reports.view.numbers import interval, significant
 from paretoboard_reports.view.select import baseline_for
@@ -27,29 +27,25 @@ def training_time_effect(cell: Cell, cells: Sequence[Cell]) -> Effect | None:
     None for the baseline itself and where one of the two was not trained. The interval is Student's t over the
     logarithms of the seeds' ratios.
     """
-    logs = []
+    ratios = []
     for record in () if cell.is_baseline else cell.measured:
         baseline = baseline_for(record, cell, cells)
         if baseline is None or baseline.seed != record.seed:
             continue
         own_s, other_s = _seconds(record), _seconds(baseline)
         if own_s and other_s:
-            logs.append(math.log(other_s / own_s))
-    if not logs:
+            ratios.append(other_s / own_s)
+    if not ratios:
         return None
-    if len(logs) == 1:
-        value, low, high = math.exp(logs[0]), 0.0, math.inf
-        verdict, reason = _verdict(low, high), "one seed has no interval"
-    else:
-        found = mean_interval(logs)
-        value, low, high = (math.exp(log) for log in (found.value, found.low, found.high))
-        verdict, reason = _verdict(low, high), ""
+    value, spread = _geometric_mean(ratios)
+    low, high = (spread.low, spread.high) if spread else (0.0, math.inf)
+    verdict: Verdict = "better" if low > 1 else "worse" if high < 1 else "undecided"
     return Effect(
-        quantity=interval(value, low, high, len(logs), TIMES),
+        quantity=interval(value, low, high, len(ratios), TIMES),
         verdict=verdict,
-        words={"better": "faster", "worse": "slower"}.get(verdict, verdict),
-        reason=reason,
-        note=f"one ratio for each of {len(logs)} seeds; the trainings ran one after the other and not side by side",
+        words=SPEED_WORDS[verdict],
+        reason="" if spread else "one seed has no interval",
+        note=f"one ratio for each of {len(ratios)} seeds; the trainings ran one after the other and not side by side",
     )
 
 
@@ -58,17 +54,17 @@ def training_time(records: Sequence[RunRecord]) -> MetricValue | None:
 
     The interval is Student's t over the seeds' logarithms; one seed has none.
     """
-    logs = [math.log(seconds) for seconds in map(_seconds, records) if seconds]
-    if not logs:
+    seconds = [spent for spent in map(_seconds, records) if spent]
+    if not seconds:
         return None
-    found = mean_interval(logs) if len(logs) > 1 else None
+    value, spread = _geometric_mean(seconds)
     return MetricValue(
         name="train_time",
         scope="",
-        value=math.exp(found.value if found else logs[0]),
-        low=math.exp(found.low) if found else None,
-        high=math.exp(found.high) if found else None,
-        n=len(logs),
+        value=value,
+        low=spread.low if spread else None,
+        high=spread.high if spread else None,
+        n=len(seconds),
         unit=METRICS["train_time"].unit,
     )
 
@@ -80,8 +76,7 @@ def cost_of_training(records: Sequence[RunRecord]) -> tuple[tuple[int, str], ...
 
 def _cost(record: RunRecord) -> str:
     images = sum(training.images_seen for training in record.trainings)
-    seconds = sum(training.seconds for training in record.trainings)
-    said = f"{images:,} images in {significant(seconds)} s"
+    said = f"{images:,} images in {significant(_trained_s(record))} s"
     if not record.trials:
         return f"{said}; settings as declared, none searched"
     ended = Counter(trial.ending for trial in record.trials)
@@ -93,9 +88,17 @@ def _cost(record: RunRecord) -> str:
 
 def _seconds(record: RunRecord) -> float:
     """Of all trainings, and of the search for their settings."""
-    searched_s = record.trials[-1].seconds if record.trials else 0.0
-    return searched_s + sum(training.seconds for training in record.trainings)
+    return _trained_s(record) + (record.trials[-1].seconds if record.trials else 0.0)
 
 
-def _verdict(low: float, high: float) -> Verdict:
-    return "better" if low > 1 else "worse" if high < 1 else "undecided"
+def _trained_s(record: RunRecord) -> float:
+    return sum(training.seconds for training in record.trainings)
+
+
+def _geometric_mean(values: Sequence[float]) -> tuple[float, Interval | None]:
+    """The mean of positive values, and Student's t interval over their logarithms; one value has none."""
+    logs = [math.log(value) for value in values]
+    if len(logs) == 1:
+        return math.exp(logs[0]), None
+    found = mean_interval(logs)
+    return math.exp(found.value), Interval(low=math.exp(found.low), high=math.exp(found.high))
