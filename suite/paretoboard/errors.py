@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path  # noqa: TC004 - nothing resolves these annotations
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's says, in a line; its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class ParetoboardError(Exception):
     """Base of all errors that carry a message meant for a person."""
 

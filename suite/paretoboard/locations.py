@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DATA_VARIABLE: Final = "PARETOBOARD_DATA"
+# Folders with modules of one's own, beside task files; `paretoboard run` sets it for the processes that it starts.
+MODULES_VARIABLE: Final = "PARETOBOARD_MODULES"
 _PACKAGE: Final = Path(__file__).resolve().parent
 _SHIPPED: Final = _PACKAGE / "shipped"
 _CHECKOUT: Final = _PACKAGE.parent.parent
@@ -40,6 +42,11 @@ def data_root(given: Path | None = None, environ: Mapping[str, str] = os.environ
     if environ.get(DATA_VARIABLE):
         return Path(environ[DATA_VARIABLE]).expanduser()
     return cache_folder(environ) / "data"
+
+
+def module_folders(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Where modules of one's own are looked for that are not installed."""
+    return tuple(filter(None, environ.get(MODULES_VARIABLE, "").split(os.pathsep)))
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:

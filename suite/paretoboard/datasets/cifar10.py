@@ -13,11 +13,13 @@ from __future__ import annotations
 import io
 import pickle
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from paretoboard.datasets import Images
+from paretoboard.datasets import Dataset, Images
 from paretoboard.datasets.integrity import DataFile, Layout, read_checked, require_md5
+from paretoboard.datasets.shaping import shaped
 from paretoboard.errors import DataError, UnknownNameError
+from paretoboard.geometry import AS_STORED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +28,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from paretoboard.spec import Preprocess
+
 CLASSES: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCH_IMAGES: Final = 10_000
 RECORD_BYTES: Final = 1 + 3 * 32 * 32  # the label, then the red, green and blue planes
 TRAIN_BATCHES: Final = tuple(f"data_batch_{number}" for number in range(1, 6))
 SPLITS: Final = {"train": TRAIN_BATCHES, "train-batch-1": TRAIN_BATCHES[:1], "test": ("test_batch",)}
+_ID: Final = re.compile(r"(train/[0-4]|test/0)[0-9]{4}")
 
 BINARY: Final = Layout(
     title="binary version",
@@ -63,18 +68,20 @@ PYTHON: Final = Layout(
 )
 
 
-class Cifar10:
+class Cifar10(Dataset):
     """CIFAR-10; ids are "train/00000" to "train/49999" and "test/00000" to "test/09999", as published."""
 
-    splits: ClassVar[tuple[str, ...]] = tuple(SPLITS)
-    classes: ClassVar[int] = len(CLASSES)
-    image_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)
-    layouts: ClassVar[tuple[Layout, ...]] = (BINARY, PYTHON)
+    splits = tuple(SPLITS)
+    classes = len(CLASSES)
+    class_names = CLASSES
+    image_shape = (3, 32, 32)
+    sizes = {split: len(batches) * BATCH_IMAGES for split, batches in SPLITS.items()}  # noqa: RUF012 - as published
+    layouts = (BINARY, PYTHON)
 
     def __init__(self, data_root: Path, *, binary: Layout = BINARY, python: Layout = PYTHON) -> None:
         self.data_root, self.binary, self.python = data_root, binary, python
 
-    def read(self, split: str) -> Images:
+    def read(self, split: str, preprocess: Preprocess = AS_STORED) -> Images:
         """All images of a split; "train-batch-1" is the first 10,000 of "train".
 
         Every file is checked each time it is read, about 50 ms for one. Where a batch lies in both forms, the
@@ -82,11 +89,16 @@ class Cifar10:
         """
         if split not in SPLITS:
             raise UnknownNameError("split of cifar10", split, SPLITS)
-        return self._read_batches(SPLITS[split])
+        return shaped(self._read_batches(SPLITS[split]), preprocess)
 
-    def read_ids(self, ids: tuple[str, ...]) -> Images:
+    def read_ids(self, ids: tuple[str, ...], preprocess: Preprocess = AS_STORED) -> Images:
         """The images of `ids`, in that order; only the batches that hold one of them are read."""
-        return self._read_batches(sorted({_batch_of(name) for name in ids})).select(ids)
+        images = self._read_batches(sorted({_batch_of(name) for name in ids})).select(ids)
+        return shaped(images, preprocess)
+
+    def holds(self, split: str, name: str) -> bool:
+        """Whether the id is of one of the split's batches."""
+        return bool(_ID.fullmatch(name)) and _batch_of(name) in SPLITS[split]
 
     def _read_batches(self, batches: Sequence[str]) -> Images:
         import numpy as np
@@ -163,7 +175,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _batch_of(name: str) -> str:
-    match = re.fullmatch(r"(train/[0-4]|test/0)[0-9]{4}", name)
+    match = _ID.fullmatch(name)
     if not match:
         raise DataError(
             f"cifar10 has no image '{name}': ids are train/00000 to train/49999 and test/00000 to test/09999"

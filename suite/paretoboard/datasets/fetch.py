@@ -14,6 +14,7 @@ from paretoboard import durable
 from paretoboard.datasets.download import Address, BytesProgress, download
 from paretoboard.datasets.integrity import DataFile, Layout, inspect, require_md5
 from paretoboard.datasets.unpack import read_members
+from paretoboard.datasets.weights import resolve_published
 from paretoboard.errors import DataError
 
 if TYPE_CHECKING:
@@ -54,6 +55,32 @@ def fetch(layout: Layout, sources: Sequence[Source], root: Path, listener: Liste
         (root / DOWNLOADS).mkdir(parents=True, exist_ok=True)
         with _only_one(root / DOWNLOADS / "lock"):
             _from_first(layout, sources, root, listener)
+    except OSError as error:  # the network's are DataErrors by now
+        raise DataError(f"{error.filename or root}: can't be written: {error.strerror}") from error
+
+
+def fetch_file(url: str, root: Path, file: str, digest: str, most_bytes: int, listener: Listener) -> Path:
+    """Make `file` lie below `root` with a SHA-256 that begins with `digest`; one that does so already stays.
+
+    Raises: DataError when it can't be downloaded, is another file, or `root` can't be written to.
+    """
+    path, arrived = root / file, root / DOWNLOADS / file.rpartition("/")[2]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrived.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            return resolve_published(path, digest)
+        with _only_one(arrived.parent / "lock"):
+            if not arrived.exists():
+                listener.say(url)
+                download(Address(url=url), arrived, most_bytes=most_bytes, progress=listener.progress)
+            try:
+                resolve_published(arrived, digest)
+            except DataError:
+                arrived.unlink()  # no good; after an interruption, though, it is there for the next call
+                raise
+            arrived.replace(path)
+        return path
     except OSError as error:  # the network's are DataErrors by now
         raise DataError(f"{error.filename or root}: can't be written: {error.strerror}") from error
 

@@ -12,16 +12,16 @@ from paretoboard.errors import DataError
 if TYPE_CHECKING:
     from pathlib import Path
 
-State = Literal["verified", "missing", "wrong"]
+State = Literal["verified", "of the right size", "missing", "wrong"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFile:
-    """A file that is known by its digest."""
+    """A file that is known by its digest, or at least by its size."""
 
     path: str  # below the data root, parts joined by "/"
-    md5: str
-    most_bytes: int  # a larger file is wrong, and is not read any further
+    md5: str  # "" where none is published: then the size is checked
+    most_bytes: int  # a larger file is wrong, and is not read any further; without a digest a smaller one, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,8 @@ def inspect(root: Path, file: DataFile) -> Finding:
     path = root / file.path
     try:
         size_bytes = path.stat().st_size
+        if not file.md5:
+            return _by_size(path, file, size_bytes)
         read_checked(root, file)
     except (FileNotFoundError, NotADirectoryError):
         return Finding(file=file, state="missing", message=f"{path}: there is no such file")
@@ -81,3 +83,10 @@ def inspect(root: Path, file: DataFile) -> Finding:
     except DataError as error:
         return Finding(file=file, state="wrong", size_bytes=size_bytes, message=str(error))
     return Finding(file=file, state="verified", size_bytes=size_bytes)
+
+
+def _by_size(path: Path, file: DataFile, size_bytes: int) -> Finding:
+    if size_bytes == file.most_bytes:
+        return Finding(file=file, state="of the right size", size_bytes=size_bytes)
+    message = f"{path}: {size_bytes} bytes found, {file.most_bytes} expected"
+    return Finding(file=file, state="wrong", size_bytes=size_bytes, message=message)

@@ -30,6 +30,11 @@ def channel_values(values: tuple[float, ...], channels: int, what: str) -> NDArr
     return np.broadcast_to(np.asarray(values, np.float32), (channels,)).reshape(1, channels, 1, 1).copy()
 
 
+def in_order(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Pixels whose channels are red, green and blue in the order that the model takes, and the other way round."""
+    return pixels[:, ::-1] if preprocess.order == "bgr" else pixels
+
+
 def preprocess_images(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:
     """(images, channels, height, width) stored pixels as float32 input of the same shape.
 
@@ -40,7 +45,7 @@ def preprocess_images(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDAr
     channels = pixels.shape[1]
     mean = channel_values(preprocess.mean, channels, "mean")
     std = channel_values(preprocess.std, channels, "std")
-    images = pixels.astype(np.float32)
+    images = in_order(pixels, preprocess).astype(np.float32)
     images *= np.float32(pixel_scale(preprocess))
     images -= mean
     images /= std

@@ -1,7 +1,8 @@
 """Taking named members out of an archive that a stranger may have written.
 
 Nothing is extracted to disk: members come as bytes in memory, under names that the caller already knows, so
-that an archive has no say in where anything goes.
+that an archive has no say in where anything goes. One with a member that would lead out of its folder is not
+what it should be, and refused.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def read_members(archive: Path, most_bytes: Mapping[str, int]) -> dict[str, byte
 
     Args:
         most_bytes: member -> the bytes it may have; decompressing stops 64 MiB past their sum.
-    Raises: DataError for a damaged archive, a missing member, one that is no plain file, and one too large.
+    Raises: DataError for a damaged archive, a missing member, one that is no plain file, one too large, and for any
+        up to the last one asked for that would lead out of a folder.
     """
     found: dict[str, bytes] = {}
     try:
@@ -36,6 +38,7 @@ def read_members(archive: Path, most_bytes: Mapping[str, int]) -> dict[str, byte
             stream = io.BufferedReader(_Bounded(compressed, sum(most_bytes.values()) + OVERHEAD_BYTES, archive))
             with tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
+                    _require_inside(archive, member.name)
                     if member.name in most_bytes:
                         found[member.name] = _content(archive, tar, member, most_bytes[member.name])
                     if len(found) == len(most_bytes):
@@ -45,6 +48,11 @@ def read_members(archive: Path, most_bytes: Mapping[str, int]) -> dict[str, byte
     if missing := sorted(most_bytes.keys() - found.keys()):
         raise DataError(f"{archive}: no member {', '.join(missing)}")
     return found
+
+
+def _require_inside(archive: Path, name: str) -> None:
+    if name.startswith("/") or ".." in name.split("/"):
+        raise DataError(f"{archive}: member '{name}' would lead out of its folder, refused")
 
 
 def _content(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, most_bytes: int) -> bytes:
