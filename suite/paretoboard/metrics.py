@@ -1,16 +1,18 @@
 """Every metric a record can carry: its unit, which way is better, and what it means.
 
 A metric's `scope` says what one value of it is about: "" for the run as a whole, "batch=32" for a batch size,
-"class=3" for a class index, "scenario=server" for a scenario of MLPerf.
+"class=3" for a class index, "size=small" for objects of a size, "corruption=noise:3" for corrupted images,
+"scenario=server" for a scenario of MLPerf.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 Better = Literal["higher", "lower", "neither"]
-Kind = Literal["quality", "speed", "memory", "size", "compute", "cost"]
+Kind = Literal["quality", "behaviour", "speed", "memory", "size", "compute", "cost"]
+Task = Literal["classification", "detection"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,15 @@ def _metric(name: str, unit: str, better: Better, kind: Kind, summary: str) -> t
     return name, Metric(name=name, unit=unit, better=better, kind=kind, summary=summary)
 
 
+# What a task may be judged by, by what its dataset asks for.
+QUALITIES: Final[dict[Task, tuple[str, ...]]] = {
+    "classification": ("top1", "top5", "precision", "recall", "f1"),
+    "detection": ("mAP", "AP50", "AP75"),
+}
+
+# Those that ask of each image alone whether it was right: shares of images, and the guesses that may be.
+GUESSES: Final = {"top1": 1, "top5": 5}
+
 METRICS: Final[dict[str, Metric]] = dict(
     (
         _metric("top1", "1", "higher", "quality", "share of images whose best guess is right"),
@@ -37,6 +48,29 @@ METRICS: Final[dict[str, Metric]] = dict(
         ),
         _metric("recall", "1", "higher", "quality", "of what is a class, the share that was found; mean over classes"),
         _metric("f1", "1", "higher", "quality", "harmonic mean of precision and recall; mean over classes"),
+        _metric(
+            "calibration_error",
+            "1",
+            "lower",
+            "behaviour",
+            "expected calibration error, 15 bins: mean gap between confidence and share of right answers",
+        ),
+        _metric(
+            "explanation_similarity",
+            "1",
+            "higher",
+            "behaviour",
+            "linear correlation of Grad-CAM maps with the baseline's, mean over a fixed sample of images",
+        ),
+        _metric(
+            "mAP",
+            "1",
+            "higher",
+            "quality",
+            "average precision of boxes, mean over classes and over overlaps of 0.5 to 0.95 (COCO)",
+        ),
+        _metric("AP50", "1", "higher", "quality", "the same where an overlap of 0.5 is enough"),
+        _metric("AP75", "1", "higher", "quality", "the same where an overlap of 0.75 is enough"),
         _metric("latency", "s", "lower", "speed", "median time of one call"),
         _metric("latency_p90", "s", "lower", "speed", "time that nine calls in ten stay under"),
         _metric("latency_p99", "s", "lower", "speed", "time that 99 calls in 100 stay under"),
@@ -46,6 +80,20 @@ METRICS: Final[dict[str, Metric]] = dict(
             "lower",
             "speed",
             "median time per image from stored file to the model's input, without the model",
+        ),
+        _metric(
+            "preprocess_time",
+            "s",
+            "lower",
+            "speed",
+            "median time per image from decoded pixels to a detector's input, without the model",
+        ),
+        _metric(
+            "postprocess_time",
+            "s",
+            "lower",
+            "speed",
+            "median time per image from what a detector's network gives to its boxes, decoding and suppression",
         ),
         _metric(
             "throughput", "1/s", "higher", "speed", "images per second at the declared batch, from the median call"
@@ -164,3 +212,9 @@ METRICS: Final[dict[str, Metric]] = dict(
         ),
     )
 )
+
+
+def task_of(dataset: Any) -> Task:
+    """What there is to say about the images of a dataset; one that does not tell has a class for each."""
+    found: Task = getattr(dataset, "task", "classification")
+    return found

@@ -22,6 +22,7 @@ from paretoboard.records import TrainedEpoch
 from paretoboard.spec import Fairness
 from paretoboard.training.augmentation import AUGMENTATIONS
 from paretoboard.training.budget import Budget
+from paretoboard.training.detection import check_settings
 from paretoboard.training.feed import MEMORY_FORMATS, Feed
 from paretoboard.training.judging import Best, score
 from paretoboard.training.loss import Batch, CrossEntropy, Loss
@@ -121,7 +122,7 @@ def train(
         RefusedError: for a budget of joules where nothing counts them.
         UnknownNameError: for an augmentation that AUGMENTATIONS does not know.
     """
-    _check(settings)
+    _check(settings, images, loss)
     budget = Budget(settings, clock, joules)
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads or threads_before)
@@ -149,8 +150,12 @@ def train(
     return training.result()
 
 
-def _check(settings: TrainSettings) -> None:
-    """Raises: InputError for settings that don't go together."""
+def _check(settings: TrainSettings, images: Images, loss: Loss | None) -> None:
+    """Raises: InputError for settings that don't go together, or not with the images."""
+    if images.objects is not None:
+        if loss is None:
+            raise InputError("these images have boxes around objects and no classes: train with a loss of boxes")
+        check_settings(settings)
     if not settings.held_out and (settings.patience is not None or settings.target is not None):
         name = "patience" if settings.patience is not None else "target"
         raise InputError(f"{name} needs images to judge on: give held_out, 0.1 for every tenth")

@@ -137,6 +137,8 @@ class Feed:
         return self.as_stored(self._trained[:count]).images
 
     def _seen(self, pixels: Tensor, indices: Tensor, variants: Tensor) -> Batch:
+        if self._preprocess.order == "bgr":
+            pixels = pixels.flip(1)
         images = pixels.to(torch.float32, memory_format=self._memory_format)
         images.mul_(self._scale).sub_(self._mean).div_(self._std)
         return Batch(images=images, labels=self._labels[indices], indices=indices, variants=variants)
