@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from paretoboard import __version__, durable
 from paretoboard.errors import NotApplicableError, StoreError
-from paretoboard.spec import Preprocess
+from paretoboard.spec import DetectionUse, NmsLibrary, Preprocess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,8 @@ class Execution:
     memory_format: MemoryFormat = "contiguous"
     dtype: Dtype = "float32"  # of the input tensor and of a torch model's weights
     options: Mapping[str, Any] = field(default_factory=dict)  # the runtime's own
+    boxes: DetectionUse | None = None  # a detector's calls end with boxes, not with its network's numbers
+    nms: NmsLibrary = "numpy"  # that suppresses boxes, where calls end with them
     input: InputPipeline | None = None  # None: a call begins with images in memory, preprocessed
 
 
@@ -68,7 +70,7 @@ class Execution:
 class Candidate:
     """A model on its way through the steps of a recipe; exactly one of `module` and `graph` is set."""
 
-    architecture: str  # name in registry.MODELS, or `module:function`
+    architecture: str  # as models.build takes it; of a graph from a file, the name of that
     classes: int
     input_shape: tuple[int, ...]  # of one image: (channels, height, width)
     module: nn.Module | None = None  # in evaluation mode, on the CPU
@@ -84,7 +86,12 @@ class Candidate:
     def preprocess_of(self, task: Preprocess) -> Preprocess:
         """From stored pixels to what module or graph take: the task's, until normalizing becomes a part of them."""
         given = self.execution.input
-        return PIXELS if given is not None and given.inside else task
+        return PIXELS if given is not None and given.inside else sized_for(self.input_shape, task)
+
+
+def sized_for(shape: tuple[int, ...], task: Preprocess) -> Preprocess:
+    """The task's preprocessing for a model whose images are (channels, height, width) = `shape`."""
+    return dataclasses.replace(task, resize=shape[-1]) if task.makes_squares else task
 
 
 FILES: Final[Mapping[Form, str]] = {"torch": "weights.pt", "onnx": "model.onnx"}
@@ -216,7 +223,8 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _read_execution(raw: dict[str, Any]) -> Execution:
-    given = raw.pop("input", None)  # not in what earlier versions wrote
+    given, boxes = raw.pop("input", None), raw.pop("boxes", None)  # not in what earlier versions wrote
+    raw["boxes"] = None if boxes is None else DetectionUse(**boxes)
     if given is None:
         return Execution(**raw)
     preprocess: dict[str, Any] = {

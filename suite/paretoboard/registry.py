@@ -17,6 +17,9 @@ from paretoboard.errors import InputError, UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+# What their networks are called after: `torchvision:NAME`. Other names with a colon are `module:function`.
+MODEL_LIBRARIES: Final = ("torchvision", "timm")
+
 
 class Registry:
     """Names of one kind of thing; iterating gives them sorted."""
@@ -56,6 +59,17 @@ class Registry:
     def load(self, name: str) -> Any:
         """The object that `name` stands for, imported now."""
         return load_object(self.target(name), f"{self.kind} '{name}'")
+
+
+def model_library(name: str) -> str:
+    """The library that a model's name is prefixed with, as in `torchvision:resnet50`; "" for every other name."""
+    library, separator, _ = name.partition(":")
+    return library if separator and library in MODEL_LIBRARIES else ""
+
+
+def is_own(name: str) -> bool:
+    """Whether a model's name is that of one's own function, `module:function`."""
+    return ":" in name and not model_library(name)
 
 
 def load_object(target: str, what: str) -> Any:
@@ -100,6 +114,14 @@ TECHNIQUES: Final = Registry(
         "data.workers": (
             "paretoboard.techniques.data:WorkerPool",
             "begin calls with stored images, read by threads or processes side by side",
+        ),
+        "detect.boxes": (
+            "paretoboard.techniques.detect:Boxes",
+            "end calls with boxes: decoding and suppression are timed, too",
+        ),
+        "detect.input_size": (
+            "paretoboard.techniques.detect:InputSize",
+            "give the network smaller or larger images",
         ),
         "distill.attention": (
             "paretoboard.techniques.distill:AttentionTransfer",
@@ -286,13 +308,29 @@ MODELS: Final = Registry(
         "cifar-resnet32": ("paretoboard.models.cifar_resnet:resnet32", "the same, n=5"),
         "cifar-resnet56": ("paretoboard.models.cifar_resnet:resnet56", "the same, n=9"),
         "cifar-resnet110": ("paretoboard.models.cifar_resnet:resnet110", "the same, n=18"),
+        "efficientnet-lite0": (
+            "paretoboard.models.efficientnet_lite:efficientnet_lite0",
+            "EfficientNet-Lite0 (Liu 2020), for images of 224x224",
+        ),
+        "fastestdet": (
+            "paretoboard.models.fastestdet:fastestdet",
+            "detector of one box for each of 22 x 22 cells, on ShuffleNet V2 (FastestDet)",
+        ),
         "lenet5": (
             "paretoboard.models.lenet:lenet5",
             "two convolutions and three linear layers, for handwritten digits (LeCun et al. 1998)",
         ),
+        "mobilenetv2": (
+            "paretoboard.models.mobilenet_v2:mobilenet_v2",
+            "MobileNetV2 (Sandler et al. 2018) as TensorFlow pads it, for images of 224x224",
+        ),
         "mlperf-tiny-resnet8": (
             "paretoboard.models.mlperf_tiny:resnet8",
             "MLPerf Tiny's image-classification reference, batch norm folded",
+        ),
+        "scene-detector": (
+            "paretoboard.models.scene_detector:scene_detector",
+            "detector of one stage without anchors, for scenes of digits (after FCOS, Tian et al. 2019)",
         ),
     },
 )
@@ -301,9 +339,29 @@ DATASETS: Final = Registry(
     "dataset",
     {
         "cifar10": ("paretoboard.datasets.cifar10:Cifar10", "CIFAR-10, 60,000 colour images of 32x32, 10 classes"),
+        "cifar100": (
+            "paretoboard.datasets.cifar100:Cifar100",
+            "CIFAR-100, 60,000 colour images of 32x32, 100 classes",
+        ),
+        "coco": (
+            "paretoboard.datasets.coco:CocoDetection",
+            "COCO detection 2017, photographs with boxes around objects, 80 classes",
+        ),
+        "digit-scenes": (
+            "paretoboard.datasets.digit_scenes:DigitScenes",
+            "scenes of scikit-learn's handwritten digits with boxes, 2,000 of 96x96, 10 classes; no download",
+        ),
         "digits": (
             "paretoboard.datasets.digits:Digits",
             "scikit-learn's handwritten digits, 1,797 images upscaled to 32x32, 10 classes; no download",
+        ),
+        "folder": (
+            "paretoboard.datasets.folder:Folder",
+            "a folder of one's own, named by 'path', with a folder of images for each class",
+        ),
+        "imagenet": (
+            "paretoboard.datasets.imagenet:ImageNet",
+            "ImageNet-1k, 50,000 images of 1,000 classes to judge on, or some of them",
         ),
     },
 )

@@ -14,6 +14,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from paretoboard.models.native import IMAGES_OF_32
+
+NATIVE: Final = IMAGES_OF_32
 _PATCH: Final = 2  # side of the patches that are whitened
 _WHITENED: Final = 2 * 3 * _PATCH**2  # each direction and its opposite
 _AT_ONCE: Final = 250  # images

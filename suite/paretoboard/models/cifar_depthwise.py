@@ -8,8 +8,15 @@ Source: Howard et al. 2017, MobileNets, arXiv:1704.04861, section 3; strides and
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
+
+from paretoboard.models.native import IMAGES_OF_32
+
+NATIVE: Final = IMAGES_OF_32
+
 
 WIDTH = 56  # channels of the first stage, doubled in each further one
 BLOCKS = (2, 6, 4)  # of each stage

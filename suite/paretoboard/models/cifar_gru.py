@@ -6,12 +6,17 @@ sequence 32 times as short. Gated recurrent units: Cho et al. 2014, arXiv:1406.1
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from torch import Tensor, nn
 
+from paretoboard.models.native import IMAGES_OF_32
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+NATIVE: Final = IMAGES_OF_32
+
 
 CHANNELS = 3
 SIDE = 32

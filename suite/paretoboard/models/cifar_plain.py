@@ -8,8 +8,15 @@ Source: He et al. 2015, arXiv:1512.03385, section 4.2, the plain networks.
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
+
+from paretoboard.models.native import IMAGES_OF_32
+
+NATIVE: Final = IMAGES_OF_32
+
 
 _LAYERS = 6  # of a stage
 

@@ -6,13 +6,22 @@ akamaster/pytorch_resnet_cifar10, so that its published weights load as they are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from paretoboard.models.native import Native
+from paretoboard.spec import Preprocess
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# As akamaster's weights were trained: ImageNet's mean and standard deviation.
+NATIVE: Final = Native(
+    input_shape=(3, 32, 32),
+    preprocess=Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+)
 
 
 class _Shortcut(nn.Module):

@@ -8,14 +8,19 @@ runs one fused operator whose multiplications no counter sees.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from paretoboard.models.native import IMAGES_OF_32
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+NATIVE: Final = IMAGES_OF_32
+
 
 SIDE = 32
 PATCH = 4

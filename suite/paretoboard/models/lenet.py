@@ -7,8 +7,14 @@ maps of the first (a hand-drawn table of some), logits without radial basis func
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
+
+from paretoboard.models.native import IMAGES_OF_32
+
+NATIVE: Final = IMAGES_OF_32
 
 
 class LeNet5(nn.Module):

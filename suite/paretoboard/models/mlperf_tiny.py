@@ -6,8 +6,15 @@ RGB 0..255 without scaling.
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
+
+from paretoboard.models.native import Native
+from paretoboard.spec import Preprocess
+
+NATIVE: Final = Native(input_shape=(3, 32, 32), preprocess=Preprocess(range="byte"))
 
 
 class _Stage(nn.Module):

@@ -114,7 +114,7 @@ def open(  # noqa: A001 - read as runtimes.open
 
     manifest = verify(folder) if check else read_manifest(folder)
     threads = _threads_of(manifest, threads)
-    runtime = _load(manifest.execution.runtime)
+    runtime = _runtime_of(manifest)
     session = runtime.open(folder, manifest, threads=threads, batches=batches, cache=cache or folder / "cache")
     if manifest.execution.input is None:
         return session
@@ -132,7 +132,7 @@ def profile(folder: Path, question: Question) -> Profile:
 
     manifest = read_manifest(folder)
     question = dataclasses.replace(question, threads=_threads_of(manifest, question.threads))
-    runtime = _load(manifest.execution.runtime)
+    runtime = _runtime_of(manifest)
     if manifest.execution.input is None:
         return runtime.profile(folder, manifest, question)
     from paretoboard.runtimes.input.session import profile as profile_with_input
@@ -183,6 +183,15 @@ def _threads_of(manifest: Manifest, held: int) -> int:
             f"with a profile of {asked} cores"
         )
     return asked
+
+
+def _runtime_of(manifest: Manifest) -> Runtime:
+    runtime = _load(manifest.execution.runtime)
+    if manifest.execution.boxes is None:
+        return runtime
+    from paretoboard.runtimes.boxes import WithBoxes  # here, since it is made of what is above
+
+    return WithBoxes(runtime)
 
 
 def _load(name: str) -> Runtime:

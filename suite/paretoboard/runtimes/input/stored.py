@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from paretoboard.datasets.preprocess import channel_values, pixel_scale
+from paretoboard.datasets.preprocess import channel_values, in_order, pixel_scale
 from paretoboard.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def pixels_of(images: NDArray[np.float32], preprocess: Preprocess) -> NDArray[np
     whole = np.rint(values)
     if not bool(((np.abs(values - whole) <= _ROUNDING) & (whole >= 0) & (whole <= 255)).all()):
         raise InputError("an input pipeline begins with stored pixels, 0 to 255, and these images were made of none")
-    return whole.astype(np.uint8)
+    return in_order(whole.astype(np.uint8), preprocess)
 
 
 def store(pixels: NDArray[np.uint8], pipeline: InputPipeline) -> StoredBatch:

@@ -26,6 +26,7 @@ Kind = Literal[
     "quantizing",  # and dequantizing
     "reordering",  # copies, casts and other orders of the same numbers
     "input",  # reading, decoding, resizing and normalizing of stored images
+    "boxes",  # decoding and suppression of what a detector's network gives
     "generated",  # kernels that a compiler made of several operators, which no profiler names one by one
     "other",
 ]
