@@ -17,6 +17,7 @@ from paretoboard.spec import (
     BASELINE,
     LATER,
     DatasetUse,
+    DetectionUse,
     HardwareProfile,
     MeasureSpec,
     ModelUse,
@@ -46,6 +47,7 @@ class RunSpec:
     model: ModelUse
     teacher: ModelUse | None = None
     preprocess: Preprocess
+    detection: DetectionUse | None = None
     quality: QualityTarget
     measure: MeasureSpec
     recipe: Recipe
@@ -72,9 +74,10 @@ class RunSpec:
         Two recipes that begin alike share their first ids, and so share the artifacts.
         """
         start = {
-            "model": plain(self.model),
+            "model": _model_content(self.model),
             "dataset": _dataset_content(self.dataset, evaluated=False),
             "preprocess": plain(self.preprocess),
+            **self._detection(),
             "seed": self.seed,
         }
         ids = [digest(start)]
@@ -93,9 +96,10 @@ class RunSpec:
             "task": self.task,
             "task_version": self.task_version,
             "dataset": _dataset_content(self.dataset, evaluated=True),
-            "model": plain(self.model),
+            "model": _model_content(self.model),
             **self._teacher(),
             "preprocess": plain(self.preprocess),
+            **self._detection(),
             "quality": self.quality.metric,
             "measure": plain(self.measure),
             "recipe": _recipe_content(self.recipe),
@@ -105,7 +109,10 @@ class RunSpec:
 
     def _teacher(self) -> dict[str, Any]:
         # Left out where there is none, so that ids of tasks without a teacher say nothing of teachers.
-        return {"teacher": plain(self.teacher)} if self.teacher else {}
+        return {"teacher": _model_content(self.teacher)} if self.teacher else {}
+
+    def _detection(self) -> dict[str, Any]:
+        return {"detection": plain(self.detection)} if self.detection else {}
 
 
 def expand(
@@ -164,6 +171,7 @@ def _cell(task: TaskSpec, recipe: Recipe, profile: HardwareProfile, seed: int) -
         model=task.model,
         teacher=task.teacher,
         preprocess=task.preprocess,
+        detection=task.detection,
         quality=task.quality,
         measure=task.measure,
         recipe=recipe,
@@ -190,12 +198,19 @@ def _deciding(recipe: Recipe) -> dict[str, Any]:
     return content
 
 
+def _model_content(model: ModelUse) -> dict[str, Any]:
+    content: dict[str, Any] = plain(dataclasses.replace(model, file=None, folder=None))
+    return {**content, "file": model.file.sha256} if model.file else content
+
+
 def _dataset_content(dataset: DatasetUse, *, evaluated: bool) -> dict[str, Any]:
     content: dict[str, Any] = {
         "name": dataset.name,
         "train": _subset_content(dataset.train),
         "calibration": _subset_content(dataset.calibration) if dataset.calibration else None,
     }
+    if dataset.classes is not None:  # every other dataset's follow from its name
+        content["classes"] = dataset.classes
     if evaluated:
         content["subset"] = _subset_content(dataset.subset)
     return content

@@ -80,12 +80,46 @@ class WindowState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CorruptedGuesses:
+    """What the model said about every image of the subset under one corruption."""
+
+    corruption: str  # as the task names it: "noise:3"
+    best: NDArray[np.int16]  # (images,) the best guess
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
     """What the model said about every image of the subset, in the subset's order."""
 
     labels: NDArray[np.int16]  # (images,) the right class
     top_classes: NDArray[np.int16]  # (images, k) best first, k = min(5, classes)
     top_scores: NDArray[np.float32]  # (images, k) softmax probabilities
+    ids: tuple[str, ...] = ()  # of the images; () in records from before they were kept
+    corrupted: tuple[CorruptedGuesses, ...] = ()  # as many as the task asks for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objects:
+    """What there is to find in a set of images, in pixels of the images as they are stored."""
+
+    sizes: NDArray[np.int32]  # (images, 2) height and width
+    image: NDArray[np.int32]  # (objects,) place of the image that each is in
+    boxes: NDArray[np.float64]  # (objects, 4) left, top, width, height
+    classes: NDArray[np.int16]  # (objects,)
+    areas: NDArray[np.float64]  # (objects,) of the outline, which decides what is small
+    crowd: NDArray[np.bool_]  # (objects,) whether the box holds many that nobody told apart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detections:
+    """Every box that a detector reported for the images of the subset, beside what there was to find in them."""
+
+    objects: Objects
+    image: NDArray[np.int32]  # (boxes,) place of the image in the subset, ascending
+    boxes: NDArray[np.float32]  # (boxes, 4) left, top, width, height
+    classes: NDArray[np.int16]  # (boxes,)
+    scores: NDArray[np.float32]  # (boxes,) descending within an image
+    drawn: NDArray[np.float32]  # (draws, 3) mAP, AP50 and AP75 of images drawn again, the same ones in every record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +262,24 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedImage:
+    """How far the explanation of one answer moved."""
+
+    image: str  # its id
+    similarity: float  # of the two maps: their linear correlation, -1 to 1
+    picture: bytes = b""  # a PNG of the image, the baseline's map and this one's; only of those that moved most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplanationShift:
+    """How far what the model looks at moved from what the baseline looks at."""
+
+    method: str  # with the layers that were read
+    images: tuple[ExplainedImage, ...]  # the sample, those that moved most first
+    reason: str = ""  # why there is nothing to compare, "" where there is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """What one run reports."""
 
@@ -259,6 +311,8 @@ class RunRecord:
     diagnosis: Diagnosis | None = None
     trainings: tuple[Training, ...] = ()  # that the artifact went through, in order
     trials: tuple[SearchTrial, ...] = ()  # of a search in building: the curve of the best value against cost
+    explanation: ExplanationShift | None = None  # None where the task does not ask for it, and for the baseline
+    detections: Detections | None = None  # of a task that finds objects; it has no predictions
     notes: tuple[str, ...] = ()  # in plain words, for the page
     log_tail: str = ""
 

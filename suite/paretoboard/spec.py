@@ -17,7 +17,10 @@ MemoryFormat = Literal["contiguous", "channels_last"]
 Mix = Literal["none", "mixup", "cutmix"]
 Curriculum = Literal["none", "easy-first", "hard-first", "random"]
 Pacing = Literal["exponential", "single-step"]
+Head = Literal["anchor-free", "fastestdet"]
+NmsLibrary = Literal["numpy", "torchvision"]
 Fairness = Literal["images", "seconds", "energy"]
+Interpolation = Literal["bilinear", "bicubic"]
 BASELINE: Final = "baseline"
 # Metadata of fields that plans of before did not have: at their defaults no id speaks of them, so that those ids stay.
 LATER: Final[Mapping[str, Any]] = {"later": True}
@@ -40,26 +43,59 @@ class DatasetUse:
     subset: Subset
     train: Subset
     calibration: Subset | None = None
+    path: str | None = field(default=None, metadata=LATER)  # absolute, of a folder of one's own; in no id: digests are
+    classes: int | None = field(default=None, metadata=LATER)  # of such a folder: the outputs that a network has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocess:
-    """From stored pixels to the model's input: (pixel * scale - mean) / std, per channel.
+    """From stored pictures to the model's input: resize, crop, then (pixel * scale - mean) / std, per channel.
 
-    scale is 1/255 for `range = "unit"` and 1 for `range = "byte"`.
+    scale is 1/255 for `range = "unit"` and 1 for `range = "byte"`. Without `resize` and `crop` images are taken as they
+    are stored.
     """
 
     range: Literal["unit", "byte"] = "unit"
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    resize: int | None = field(default=None, metadata=LATER)  # pixels of the short side; of both with `squash`
+    interpolation: Interpolation = field(default="bilinear", metadata=LATER)  # of resizing, always antialiased
+    crop: int | None = field(default=None, metadata=LATER)  # pixels of the side of a square about the middle
+    squash: bool = field(default=False, metadata=LATER)  # resize to a square, whatever the picture's proportions
+    letterbox: bool = field(default=False, metadata=LATER)  # the long side becomes `resize`, grey fills the square
+    order: Literal["rgb", "bgr"] = field(default="rgb", metadata=LATER)  # of the channels that the model takes
+
+    @property
+    def makes_squares(self) -> bool:
+        """Whether whole pictures become squares of `resize`, squashed or framed."""
+        return self.resize is not None and self.crop is None and (self.squash or self.letterbox)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectionUse:
+    """How what a detector gives becomes boxes: the part of the model that comes after its network."""
+
+    head: Head  # what its numbers mean
+    score_threshold: float = 0.001  # boxes of lower scores are dropped
+    nms_iou: float = 0.45  # of two boxes of a class that overlap by more, the one of the lower score is dropped
+    most: int | None = None  # boxes of an image, the best; None for all
+    clip: bool = False  # whether boxes are cut off at the edges of their image, as objects are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """A file of weights, found by name below `<data root>/weights` and checked by its digest."""
+    """Weights: a file below `<data root>/weights`, or what the network's own library publishes under a name."""
 
-    file: str
-    sha256: str
+    file: str = ""  # checked by its digest; "" with `enum`
+    sha256: str = ""
+    enum: str = field(default="", metadata=LATER)  # as in torchvision's ResNet50_Weights.IMAGENET1K_V1
+    # Nobody had them when the run was planned: it is about the network with initial weights, and has no quality.
+    missing: bool = field(default=False, metadata=LATER)
+
+    @property
+    def name(self) -> str:
+        """What a person knows them by."""
+        return self.enum or self.file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +151,37 @@ class TrainSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelUse:
-    """The network, and where its weights come from: a file, or training on the task's own images."""
+class ModelFile:
+    """A network with its weights in a file of one's own: an ONNX graph, or a program that torch.export saved."""
 
-    name: str
+    path: Path  # not part of any id, the digest is
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUse:
+    """The network, and where its weights come from.
+
+    They are a file, or what its library publishes; the task's own images that it is trained on; the `file` that it is
+    in with them; or the function of one's own that gives it with them.
+    """
+
+    name: str  # in registry.MODELS, `torchvision:NAME`, `timm:NAME`, `module:function`, or that of `file`
     weights: Weights | None = None
     train: TrainSettings | None = None
+    file: ModelFile | None = field(default=None, metadata=LATER)
+    code: str = field(default="", metadata=LATER)  # SHA-256 of the source file of `module:function`
+    folder: Path | None = field(default=None, metadata=LATER)  # with that module, where it lies beside the task file
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether it begins as an ONNX graph, which no torch technique can work on."""
+        return self.file is not None
+
+    @property
+    def unscored(self) -> str:
+        """Why its quality means nothing; "" where it means something."""
+        return "weights missing" if self.weights is not None and self.weights.missing else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +242,8 @@ class MeasureSpec:
     timeout_s: float = 900.0  # for one run, building included
     scenarios: tuple[Scenario, ...] = ()  # of MLPerf, each in accuracy and in performance mode
     server_latency_s: float | None = None  # that 99 queries in 100 keep in scenario "server"
+    explain: int = field(default=0, metadata=LATER)  # images whose explanations are compared with the baseline's
+    corruptions: tuple[str, ...] = field(default=(), metadata=LATER)  # that images are scored under, too
 
     @property
     def timed(self) -> bool:
@@ -219,5 +282,6 @@ class TaskSpec:
     model: ModelUse
     teacher: ModelUse | None = None  # what techniques that distill learn from; it takes the same input
     preprocess: Preprocess
+    detection: DetectionUse | None = None  # of a task that finds objects, None for one that names whole images
     measure: MeasureSpec
     recipes: tuple[Recipe, ...]  # the baseline is the first

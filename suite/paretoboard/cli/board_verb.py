@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from paretoboard import taskfile
-from paretoboard.cli import contribution_tables, options
+from paretoboard.cli import break_tables, contribution_tables, options
 from paretoboard.cli.report_verb import read_page
 from paretoboard.cli.tables import Column, effect, fitting, number, text
 from paretoboard.errors import InputError
@@ -40,6 +40,12 @@ def board(
     why: Annotated[
         bool, typer.Option("--why", help="Below the table, say of each recipe why it is as fast as it is.")
     ] = False,
+    breaks: Annotated[
+        bool,
+        typer.Option(
+            "--breaks", help="Below the table, say what each recipe breaks: flips, classes, calibration, robustness."
+        ),
+    ] = False,
 ) -> None:
     """The ranking table of a task, in the terminal."""
     names = [taskfile.task_name(file) for file in taskfile.find(tasks)]
@@ -52,11 +58,11 @@ def board(
         return
     if not page.boards:
         raise InputError(f"{folder}: no results of {', '.join(names)}. `paretoboard run {' '.join(tasks)}` makes them.")
-    _print(page, why=why)
+    _print(page, why=why, breaks=breaks)
     print(f"Next: paretoboard report --results {folder}  (the same with all details, as a page)", file=sys.stderr)
 
 
-def _print(page: Page, *, why: bool) -> None:
+def _print(page: Page, *, why: bool, breaks: bool) -> None:
     from rich.console import Console
 
     terminal = Console()
@@ -70,6 +76,8 @@ def _print(page: Page, *, why: bool) -> None:
         _print_board(console, found, width)
         if why:
             _print_reasons(console, found, width)
+        if breaks:
+            break_tables.show(console, found, width)
 
 
 def _print_reasons(console: Console, found: Board, width: int) -> None:
@@ -98,6 +106,9 @@ def _print_board(console: Console, found: Board, width: int) -> None:
         check = found.self_check
         said = f"Self-check, baseline against itself: {check.words}, ratio {number(check.quantity)}"
         console.print(Text(said, style="dim"), width=width)
+    for said in (found.resolution, found.subset_ranks):
+        if said:
+            console.print(Text(said, style="dim"), width=width)
     contribution_tables.show(console, found, width)
     counts = ", ".join(f"{count} {'measured' if status == 'ok' else status}" for status, count in found.counts)
     legend = "● front  ○ can't be told from it  · beaten   ▲ better  ▼ worse  = same  ? undecided"
@@ -170,11 +181,13 @@ def _plain(board: Board, row: Row) -> Mapping[str, Any]:
         "recipe": row.recipe,
         "status": row.status,
         "reason": row.reason,
+        "unscored": board.unscored,
         "layers": {axis: place.layer for axis, place in row.places.items()},
         "metrics": {name: _value(found) for name, found in shown.items() if found is not None},
         "verdicts": {name: _verdict(found) for name, found in effects.items() if found is not None},
         "diagnosis": _diagnosis(row.details.diagnosis),
         "contributions": contribution_tables.plain(row, _verdict),
+        "breaks": break_tables.plain(row, _value, _verdict),
     }
 
 

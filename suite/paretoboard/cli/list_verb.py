@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -18,9 +19,13 @@ from paretoboard.taskfile.steps import describe_parameters
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from paretoboard.spec import Recipe
+    from paretoboard.spec import ModelUse, Recipe
 
 Rows = list[dict[str, Any]]
+_OTHER_MODELS: Final = (
+    "Also: torchvision:NAME, timm:NAME (extra 'timm'), and of one's own module:function or, instead of a name, "
+    "a file: x.onnx or x.pt2."
+)
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -50,6 +55,8 @@ def list_things(
         lines = [[heading.upper() for heading in headings]]
         lines += [[_cell(row[heading]) for heading in headings] for row in found]
         print(options.table(lines))
+        if kind == "models":
+            print(_OTHER_MODELS, file=sys.stderr)
 
 
 def _technique_text(row: dict[str, Any]) -> str:
@@ -82,15 +89,15 @@ def _tasks() -> Rows:
 
 def _recipes() -> Rows:
     return [
-        {"task": task.name, "recipe": recipe.name, "steps": _steps(recipe)}
+        {"task": task.name, "recipe": recipe.name, "steps": _steps(recipe, task.model)}
         for task in taskfile.load_all([str(locations.tasks_folder())])
         for recipe in task.recipes
     ]
 
 
-def _steps(recipe: Recipe) -> str:
+def _steps(recipe: Recipe, model: ModelUse) -> str:
     if recipe.name == BASELINE:
-        return "the model as it is, in torch eager"
+        return f"the model as it is, in {'ONNX Runtime' if model.is_graph else 'torch eager'}"
     return " -> ".join(
         f"{step.name}({', '.join(f'{key}={value}' for key, value in step.parameters.items())})" for step in recipe.steps
     )
@@ -123,13 +130,13 @@ def _datasets() -> Rows:
     rows = []
     for name in DATASETS:
         dataset = DATASETS.load(name)
-        shape = "x".join(map(str, dataset.image_shape))
+        shape = dataset.image_shape
         rows.append(
             {
                 "name": name,
                 "splits": list(dataset.splits),
-                "classes": dataset.classes,
-                "image": shape,
+                "classes": getattr(dataset, "classes", None),  # those of a folder are known once it is named
+                "image": "x".join(map(str, shape)) if shape else "any",
                 "summary": DATASETS.describe(name),
             }
         )

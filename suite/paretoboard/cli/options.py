@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -81,6 +82,22 @@ def chosen_runs(
         if name not in recipes:
             raise UnknownNameError("recipe", name, recipes - {BASELINE})
     return list(expand(specs, recipes=only or None, seeds=parse_seeds(seeds)))
+
+
+def runs_at_hand(runs: Sequence[RunSpec], data_root: Path) -> list[RunSpec]:
+    """`runs`, those marked whose model's weights are nowhere; they are measured, and have no quality."""
+    from paretoboard_runners.weights import with_missing_marked
+
+    return with_missing_marked(runs, data_root)
+
+
+def find_modules(runs: Sequence[RunSpec]) -> None:
+    """Let this process, and those that it starts, import the networks of one's own that lie beside task files."""
+    models = [model for run in runs for model in (run.model, run.teacher) if model]
+    folders = [str(model.folder) for model in models if model.folder]
+    known = dict.fromkeys([*locations.module_folders(), *folders])
+    if known:
+        os.environ[locations.MODULES_VARIABLE] = os.pathsep.join(known)
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paretoboard.cli import options
+from paretoboard.cli import options, resolving
 from paretoboard.spec import BASELINE
 
 if TYPE_CHECKING:
@@ -29,15 +29,34 @@ def plan(
     only: options.Only = None,
     seeds: options.Seeds = None,
     results: options.Results = None,
+    data_root: options.DataRoot = None,
     as_json: options.AsJson = False,
+    resolve: Annotated[
+        float | None,
+        typer.Option(
+            "--resolve",
+            metavar="POINTS",
+            min=0.01,
+            max=100,
+            help="Also say how many images a difference of so many takes.",
+        ),
+    ] = None,
 ) -> None:
     """What run would do: cells, cached or new, estimated time."""
-    runs = options.chosen_runs(tasks, profile=profile, only=only, seeds=seeds)
+    data = options.data_root_folder(data_root)
+    runs = options.runs_at_hand(options.chosen_runs(tasks, profile=profile, only=only, seeds=seeds), data)
     folder = options.results_folder(results)
     statuses = _stored(runs, folder)
     new = [run for run in runs if run.run_id not in statuses]
     cost = _estimate(runs, new, folder)
-    print(_as_json(runs, statuses, cost) if as_json else _as_text(runs, statuses, cost))
+    shares = [run.task for run in runs if run.detection is None]
+    wished = resolving.needs(shares, resolve, folder) if resolve is not None else ()
+    if as_json:
+        print(_as_json(runs, statuses, cost, wished))
+    else:
+        boxes = [run.task for run in runs if run.detection is not None and resolve is not None]
+        told = resolving.in_words(wished, boxes)
+        print(_as_text(runs, statuses, cost) + (f"\n\n{told}" if told else ""))
 
 
 def _stored(runs: Sequence[RunSpec], results: Path) -> Mapping[str, Status]:
@@ -80,6 +99,8 @@ def _as_text(runs: Sequence[RunSpec], statuses: Mapping[str, Status], cost: Esti
         count += f"\n{_time(cost)}"
     if cached and set(statuses.values()) - {"ok"}:
         count += "\nRuns that did not end well stay as they are; run --retry measures them again."
+    unscored = {f"\n{run.task}: quality won't be measured: {run.model.unscored}." for run in runs if run.model.unscored}
+    count += "".join(sorted(unscored))
     count += "".join(f"\nLeft out: {name}: {reason}." for name, reason in _impossible(runs).items())
     return f"{options.table(rows)}\n\n{count}"
 
@@ -108,7 +129,9 @@ def _time(cost: Estimate) -> str:
     return f"Estimated time: {duration(cost.total_s)} ({told}). Second looks at what stays undecided come on top."
 
 
-def _as_json(runs: Sequence[RunSpec], statuses: Mapping[str, Status], cost: Estimate) -> str:
+def _as_json(
+    runs: Sequence[RunSpec], statuses: Mapping[str, Status], cost: Estimate, wished: Sequence[resolving.Need]
+) -> str:
     cells: list[dict[str, Any]] = [
         {
             "task": run.task,
@@ -125,7 +148,9 @@ def _as_json(runs: Sequence[RunSpec], statuses: Mapping[str, Status], cost: Esti
     cached = sum(run.run_id in statuses for run in runs)
     estimate = {"total_s": cost.total_s, **dataclasses.asdict(cost)}
     counts = {"new": len(runs) - cached, "cached": cached}
-    return json.dumps({**counts, "estimate": estimate, "left_out": _impossible(runs), "runs": cells}, indent=2)
+    resolution = {"resolution": [dataclasses.asdict(need) for need in wished]} if wished else {}
+    content = {**counts, "estimate": estimate, "left_out": _impossible(runs), **resolution, "runs": cells}
+    return json.dumps(content, indent=2)
 
 
 def duration(seconds: float) -> str:

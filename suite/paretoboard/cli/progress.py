@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from paretoboard.spec import BASELINE
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from paretoboard.records import RunRecord
     from paretoboard_runners.runner import Progress
     from paretoboard_runners.session import Observer
+
+
+# Of qualities that are called otherwise than they are named.
+_LABELS: Final = {"top1": "top-1", "top5": "top-5", "f1": "F1"}
 
 
 def say(text: str) -> None:
@@ -39,9 +43,10 @@ def _result(record: RunRecord) -> str:
     if record.status != "ok":
         return f"{record.status}: {record.reason}"
     parts = []
-    quality = record.metric("top1")
+    name = str(record.spec["quality"])
+    quality = record.metric(name)
     if quality is not None:
-        parts.append(f"top-1 {quality.value:.2%}")
+        parts.append(f"{_LABELS.get(name, name)} {quality.value:.2%}")
     for comparison in record.against(BASELINE):
         latency = record.metric("latency", f"batch={comparison.batch}")
         if latency is not None:

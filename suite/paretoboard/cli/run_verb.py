@@ -49,13 +49,26 @@ def run(
     most the run in hand is lost, and the same command goes on.
     """
     budget_s = None if budget is None else options.seconds(budget)
-    runs = options.chosen_runs(tasks, profile=profile, only=only, seeds=seeds)
     kept, data = options.results_folder(results), options.data_root_folder(data_root)
+    runs = options.runs_at_hand(options.chosen_runs(tasks, profile=profile, only=only, seeds=seeds), data)
+    options.find_modules(runs)
+    for line in _without_weights(runs, data):
+        say(line)
     if verify:
         raise typer.Exit(_verify(runs, kept, data, sample))
     summary = _measure(runs, kept, data, fresh=fresh, retry=retry, budget_s=budget_s)
     say(_sentence(summary))
     raise typer.Exit(1 if summary.not_ok else 0)
+
+
+def _without_weights(runs: Sequence[RunSpec], data_root: Path) -> list[str]:
+    """What is told before anything is measured that will have no quality."""
+    missing = {(run.task, run.model.weights.name) for run in runs if run.model.weights and run.model.weights.missing}
+    return [
+        f"{task}: weights '{name}' are not in {data_root / 'weights'}: costs will be measured with initial weights, "
+        "and quality will not be."
+        for task, name in sorted(missing)
+    ]
 
 
 def _measure(

@@ -18,8 +18,13 @@ from paretoboard.records import (
     Calls,
     Comparison,
     ControlState,
+    CorruptedGuesses,
+    Detections,
     Diagnosis,
+    ExplainedImage,
+    ExplanationShift,
     MetricValue,
+    Objects,
     OperatorCost,
     Peak,
     Predictions,
@@ -30,7 +35,7 @@ from paretoboard.records import (
     Training,
     WindowState,
 )
-from paretoboard.store.schema import CALLS, PREDICTIONS, SCHEMA
+from paretoboard.store.schema import CALLS, DETECTIONS, DRAWN, PREDICTIONS, SCHEMA, SIDES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +49,17 @@ _ROWS: Final[Mapping[str, type[Any]]] = {
     "trials": SearchTrial,
 }
 _PROVENANCE: Final = tuple(field.name for field in dataclasses.fields(Provenance))
-_OTHERS: Final = ("started_at", "artifact", "calls", "predictions", "diagnosis", "trainings", "notes")
+_OTHERS: Final = (
+    "started_at",
+    "artifact",
+    "calls",
+    "predictions",
+    "detections",
+    "diagnosis",
+    "trainings",
+    "explanation",
+    "notes",
+)
 _PLAIN: Final = tuple(name for name in SCHEMA.names if name not in {*_JSON, *_ROWS, *_PROVENANCE, *_OTHERS})
 _DIAGNOSIS_ROWS: Final[Mapping[str, type[Any]]] = {"operators": OperatorCost, "peaks": Peak, "bandwidths": Bandwidth}
 
@@ -62,6 +77,8 @@ def encode(record: RunRecord) -> pa.Table:
                 column = _encode_calls(record.calls)
             elif field.name == "predictions":
                 column = _encode_predictions(record.predictions)
+            elif field.name == "detections":
+                column = _encode_detections(record.detections)
             else:
                 column = pa.array([_mended(values[field.name])], type=field.type)
         except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
@@ -71,15 +88,15 @@ def encode(record: RunRecord) -> pa.Table:
 
 
 def decode(table: pa.Table) -> list[RunRecord]:
-    """The records of a table; what it has no column for (calls, predictions) is None.
+    """The records of a table; what it has no column for (calls, predictions, detections) is None.
 
     Raises: StoreError where a value can't be what it claims to be.
     """
-    light = [name for name in table.column_names if name not in {"calls", "predictions"}]
+    light = [name for name in table.column_names if name not in {"calls", "predictions", "detections"}]
     rows = table.select(light).to_pylist()
     try:
         return [_record(row, table, index) for index, row in enumerate(rows)]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"no valid record: {error}") from error
 
 
@@ -94,6 +111,7 @@ def _values(record: RunRecord) -> dict[str, Any]:
     values["artifact"] = None if record.artifact is None else _fields(record.artifact)
     values["diagnosis"] = None if record.diagnosis is None else dataclasses.asdict(record.diagnosis)
     values["trainings"] = [dataclasses.asdict(training) for training in record.trainings]
+    values["explanation"] = None if record.explanation is None else dataclasses.asdict(record.explanation)
     values["notes"] = list(record.notes)
     return values
 
@@ -136,20 +154,83 @@ def _encode_calls(calls: Calls | None) -> pa.Array:
 def _encode_predictions(predictions: Predictions | None) -> pa.Array:
     if predictions is None:
         return pa.nulls(1, PREDICTIONS)
-    images, k = predictions.top_classes.shape
-    if predictions.top_scores.shape != (images, k) or predictions.labels.shape != (images,):
-        raise ValueError(
-            f"labels {predictions.labels.shape}, top_classes {predictions.top_classes.shape} and "
-            f"top_scores {predictions.top_scores.shape} are not about the same images"
-        )
+    _check_images(predictions)
     types = {field.name: field.type for field in PREDICTIONS}
     columns = [
         _as_list(predictions.labels, types["labels"]),
-        pa.array([k], type=types["k"]),
+        pa.array([predictions.top_classes.shape[1]], type=types["k"]),
         _as_list(predictions.top_classes.ravel(), types["top_classes"]),
         _as_list(predictions.top_scores.ravel(), types["top_scores"]),
+        pa.array([_mended(predictions.ids)], type=types["ids"]),
+        pa.array([[_fields(found) for found in predictions.corrupted]], type=types["corrupted"]),
     ]
     return pa.StructArray.from_arrays(columns, fields=list(PREDICTIONS))
+
+
+def _check_images(predictions: Predictions) -> None:
+    """Raises: ValueError where parts are not about the same images."""
+    images, k = predictions.top_classes.shape
+    fits = predictions.top_scores.shape == (images, k) and predictions.labels.shape == (images,)
+    fits = fits and len(predictions.ids) in (0, images)
+    if not fits or any(found.best.shape != (images,) for found in predictions.corrupted):
+        corrupted = "".join(f", {found.corruption} {found.best.shape}" for found in predictions.corrupted)
+        raise ValueError(
+            f"labels {predictions.labels.shape}, top_classes {predictions.top_classes.shape}, top_scores "
+            f"{predictions.top_scores.shape}, {len(predictions.ids)} ids{corrupted} are not about the same images"
+        )
+
+
+def _encode_detections(detections: Detections | None) -> pa.Array:
+    if detections is None:
+        return pa.nulls(1, DETECTIONS)
+    _check_lengths(detections)
+    found = detections.objects
+    objects = {"image": found.image, "classes": found.classes, "areas": found.areas, "crowd": found.crowd}
+    columns = {
+        "image_height": found.sizes[:, 0],
+        "image_width": found.sizes[:, 1],
+        "objects": objects | _by_name(SIDES, found.boxes),
+        "image": detections.image,
+        "classes": detections.classes,
+        "scores": detections.scores,
+        **_by_name(SIDES, detections.boxes),
+        **_by_name(DRAWN, detections.drawn),
+    }
+    return _as_struct(columns, DETECTIONS)
+
+
+def _check_lengths(detections: Detections) -> None:
+    """Raises: ValueError where columns are not about the same boxes, objects or draws."""
+    objects = detections.objects
+    wanted: dict[str, tuple[np.ndarray[Any, Any], tuple[int, ...]]] = {
+        "boxes": (detections.boxes, (len(detections.image), len(SIDES))),
+        "classes": (detections.classes, detections.image.shape),
+        "scores": (detections.scores, detections.image.shape),
+        "drawn": (detections.drawn, (len(detections.drawn), len(DRAWN))),
+        "objects.sizes": (objects.sizes, (len(objects.sizes), 2)),
+        "objects.boxes": (objects.boxes, (len(objects.image), len(SIDES))),
+        "objects.classes": (objects.classes, objects.image.shape),
+        "objects.areas": (objects.areas, objects.image.shape),
+        "objects.crowd": (objects.crowd, objects.image.shape),
+    }
+    wrong = [f"{name} {array.shape}, not {shape}" for name, (array, shape) in wanted.items() if array.shape != shape]
+    if wrong:
+        raise ValueError(f"columns of unlike length: {'; '.join(wrong)}")
+
+
+def _by_name(names: tuple[str, ...], columns: np.ndarray[Any, Any]) -> dict[str, Any]:
+    return {name: columns[:, place] for place, name in enumerate(names)}
+
+
+def _as_struct(columns: Mapping[str, Any], kind: pa.StructType) -> pa.Array:
+    """One row of lists; a mapping among them becomes a struct of lists."""
+    arrays = [
+        _as_struct(columns[field.name], field.type)
+        if pa.types.is_struct(field.type)
+        else _as_list(columns[field.name], field.type)
+        for field in kind
+    ]
+    return pa.StructArray.from_arrays(arrays, fields=list(kind))
 
 
 def _as_list(values: Any, kind: pa.DataType) -> pa.Array:
@@ -179,9 +260,11 @@ def _record(row: dict[str, Any], table: pa.Table, index: int) -> RunRecord:
         artifact=None if row["artifact"] is None else ArtifactInfo(**row["artifact"]),
         diagnosis=_decode_diagnosis(row["diagnosis"]),
         trainings=tuple(_decode_training(each) for each in row["trainings"]),
+        explanation=_decode_explanation(row["explanation"]),
         notes=tuple(row["notes"]),
         calls=_decode_calls(_cell(table, "calls", index)),
         predictions=_decode_predictions(_cell(table, "predictions", index)),
+        detections=_decode_detections(_cell(table, "detections", index)),
     )
 
 
@@ -195,6 +278,12 @@ def _decode_diagnosis(row: dict[str, Any] | None) -> Diagnosis | None:
     rows = {name: tuple(kind(**each) for each in row[name]) for name, kind in _DIAGNOSIS_ROWS.items()}
     lists = {name: tuple(row[name]) for name in ("instruction_sets", "fallbacks")}
     return Diagnosis(**{**row, **rows, **lists})
+
+
+def _decode_explanation(row: dict[str, Any] | None) -> ExplanationShift | None:
+    if row is None:
+        return None
+    return ExplanationShift(**{**row, "images": tuple(ExplainedImage(**image) for image in row["images"])})
 
 
 def _cell(table: pa.Table, name: str, index: int) -> Any:
@@ -216,11 +305,40 @@ def _decode_predictions(cell: Any) -> Predictions | None:
         return None
     labels = _as_numpy(cell["labels"])
     shape = (len(labels), cell["k"].as_py())
-    return Predictions(
+    predictions = Predictions(
         labels=labels,
         top_classes=_as_numpy(cell["top_classes"]).reshape(shape),
         top_scores=_as_numpy(cell["top_scores"]).reshape(shape),
+        ids=tuple(cell["ids"].as_py()),
+        corrupted=tuple(
+            CorruptedGuesses(corruption=found["corruption"].as_py(), best=_as_numpy(found["best"]))
+            for found in cell["corrupted"]
+        ),
     )
+    _check_images(predictions)
+    return predictions
+
+
+def _decode_detections(cell: Any) -> Detections | None:
+    if cell is None:
+        return None
+    found = cell["objects"]
+    detections = Detections(
+        objects=Objects(
+            sizes=np.stack([_as_numpy(cell["image_height"]), _as_numpy(cell["image_width"])], axis=1),
+            boxes=_stacked(found, SIDES),
+            **{name: _as_numpy(found[name]) for name in ("image", "classes", "areas", "crowd")},
+        ),
+        boxes=_stacked(cell, SIDES),
+        drawn=_stacked(cell, DRAWN),
+        **{name: _as_numpy(cell[name]) for name in ("image", "classes", "scores")},
+    )
+    _check_lengths(detections)
+    return detections
+
+
+def _stacked(cell: Any, names: tuple[str, ...]) -> np.ndarray[Any, Any]:
+    return np.stack([_as_numpy(cell[name]) for name in names], axis=1)
 
 
 def _as_numpy(cell: Any) -> np.ndarray[Any, Any]:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-_HEAVY: Final = ("calls", "predictions")
+# What of a record is left out unless it is asked for, by who asks.
+_SAMPLES: Final = ("calls",)
+_ANSWERS: Final = ("predictions", "detections")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +47,13 @@ def read(
     with_samples: bool = False,
     with_predictions: bool = False,
 ) -> Reading:
-    """Every record below `folder`; raw calls and predictions are not even read unless asked for.
+    """Every record below `folder`; raw calls, predictions and detections are not even read unless asked for.
 
     Args:
         tasks: read only the records of these tasks.
+        with_predictions: and detections: what models answered.
     """
-    left_out = {name for name, wanted in zip(_HEAVY, (with_samples, with_predictions), strict=True) if not wanted}
+    left_out = {*(() if with_samples else _SAMPLES), *(() if with_predictions else _ANSWERS)}
     records: list[RunRecord] = []
     damaged: list[Damaged] = []
     for path in record_files(folder, tasks=tasks):

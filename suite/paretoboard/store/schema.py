@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # Raise when a column is added, dropped or changes meaning, and give MIGRATIONS the step to the new version.
-VERSION: Final = 5
+VERSION: Final = 6
 VERSION_KEY: Final = b"paretoboard.schema"
 
 CALLS: Final = pa.struct(
@@ -29,12 +29,38 @@ CALLS: Final = pa.struct(
         ("reference", pa.list_(pa.int8())),
     ]
 )
+CORRUPTED: Final = pa.struct([("corruption", pa.string()), ("best", pa.list_(pa.int16()))])
 PREDICTIONS: Final = pa.struct(
     [
         ("labels", pa.list_(pa.int16())),
         ("k", pa.int32()),  # columns of the two that follow, which lie row after row
         ("top_classes", pa.list_(pa.int16())),
         ("top_scores", pa.list_(pa.float32())),
+        ("ids", pa.list_(pa.string())),
+        ("corrupted", pa.list_(CORRUPTED)),
+    ]
+)
+SIDES: Final = ("left", "top", "width", "height")  # of boxes, in pixels of the stored image
+DRAWN: Final = ("drawn_mAP", "drawn_AP50", "drawn_AP75")
+_OBJECTS: Final = pa.struct(
+    [
+        ("image", pa.list_(pa.int32())),
+        *((name, pa.list_(pa.float64())) for name in SIDES),
+        ("classes", pa.list_(pa.int16())),
+        ("areas", pa.list_(pa.float64())),
+        ("crowd", pa.list_(pa.bool_())),
+    ]
+)
+DETECTIONS: Final = pa.struct(
+    [
+        ("image_height", pa.list_(pa.int32())),
+        ("image_width", pa.list_(pa.int32())),
+        ("objects", _OBJECTS),  # that there were to find
+        ("image", pa.list_(pa.int32())),
+        *((name, pa.list_(pa.float32())) for name in SIDES),
+        ("classes", pa.list_(pa.int16())),
+        ("scores", pa.list_(pa.float32())),
+        *((name, pa.list_(pa.float32())) for name in DRAWN),
     ]
 )
 _ARTIFACT: Final = pa.struct([(name, pa.string()) for name in ("build_id", "digest", "file", "runtime", "form")])
@@ -156,6 +182,16 @@ _TRIAL: Final = pa.struct(
     ]
 )
 TRIALS: Final = pa.list_(_TRIAL)
+EXPLANATION: Final = pa.struct(
+    [
+        ("method", pa.string()),
+        (
+            "images",
+            pa.list_(pa.struct([("image", pa.string()), ("similarity", pa.float64()), ("picture", pa.binary())])),
+        ),
+        ("reason", pa.string()),
+    ]
+)
 _JSON: Final = pa.string()  # canonical JSON: open-ended content that no query should have to rely on
 
 SCHEMA: Final = pa.schema(
@@ -192,6 +228,8 @@ SCHEMA: Final = pa.schema(
         ("diagnosis", DIAGNOSIS),
         ("trainings", TRAININGS),
         ("trials", TRIALS),
+        ("explanation", EXPLANATION),
+        ("detections", DETECTIONS),
         ("notes", pa.list_(pa.string())),
         ("log_tail", pa.string()),
     ],
@@ -229,12 +267,31 @@ def _with_trials(table: pa.Table) -> pa.Table:
     return table.add_column(SCHEMA.get_field_index("trials"), "trials", nothing)
 
 
+def _with_answers(table: pa.Table) -> pa.Table:
+    """5 -> 6: of which images predictions are, guesses under corruptions, explanations, and what a detector found.
+
+    Until then nobody asked, and all tasks named whole images.
+    """
+    predictions = table.column("predictions").combine_chunks()
+    fields = [field for field in PREDICTIONS if field.name not in predictions.type.names]
+    columns = [
+        *(predictions.field(index) for index in range(predictions.type.num_fields)),
+        *(pa.array([[] for _ in range(table.num_rows)], type=field.type) for field in fields),
+    ]
+    whole = pa.StructArray.from_arrays(columns, fields=[*predictions.type, *fields], mask=predictions.is_null())
+    table = table.set_column(table.schema.get_field_index("predictions"), "predictions", whole)
+    for name, kind in (("explanation", EXPLANATION), ("detections", DETECTIONS)):
+        table = table.add_column(SCHEMA.get_field_index(name), name, pa.nulls(table.num_rows, kind))
+    return table
+
+
 # Version of a file -> what turns its whole table into one of the next version.
 MIGRATIONS: Final[Mapping[int, Callable[[pa.Table], pa.Table]]] = {
     1: _with_reference,
     2: _with_diagnosis,
     3: _with_trainings,
     4: _with_trials,
+    5: _with_answers,
 }
 
 

@@ -11,6 +11,7 @@ from paretoboard.locations import tasks_folder as default_tasks_folder
 from paretoboard.registry import DATASETS, MODELS, TECHNIQUES
 from paretoboard.spec import (
     DatasetUse,
+    DetectionUse,
     MeasureSpec,
     ModelUse,
     Preprocess,
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 
     from paretoboard.registry import Registry
     from paretoboard.spec import Recipe
-    from paretoboard.taskfile.model import ModelTable
+    from paretoboard.taskfile.model import ModelTable, PreprocessTable
+    from paretoboard.taskfile.own_models import OwnModel
+    from paretoboard.tomlfile.document import Document
 
 
 def load(
@@ -58,7 +61,7 @@ def load(
         for role in ("train", "calibration")
     }
     available["teacher"] = "teacher" in document.values
-    recipes, step_problems = read_recipes(document, techniques, available)
+    recipes, step_problems = read_recipes(document, techniques, available, graph=_is_graph(document))
     problems += names.problems + step_problems
     if table is None or problems:
         raise TaskFileError(problems)
@@ -140,6 +143,11 @@ def _existing(text: str, tasks_folder: Path) -> Sequence[Path]:
     return []
 
 
+def _is_graph(document: Document) -> bool:
+    """Whether the task's model is an ONNX graph from the beginning."""
+    return value_at(document.values, ("model", "file")) is not None
+
+
 def _spec(path: Path, table: TaskFile, names: Names, recipes: tuple[Recipe, ...]) -> TaskSpec:
     return TaskSpec(
         name=task_name(path),
@@ -155,27 +163,36 @@ def _spec(path: Path, table: TaskFile, names: Names, recipes: tuple[Recipe, ...]
             subset=names.subsets["subset"],
             train=names.subsets.get("train", Subset(name=table.dataset.train)),
             calibration=names.subsets.get("calibration"),
+            path=names.path,
+            classes=names.classes,
         ),
-        model=_model(table.model),
-        teacher=_model(table.teacher) if table.teacher else None,
-        preprocess=Preprocess(
-            range=table.preprocess.range, mean=tuple(table.preprocess.mean), std=tuple(table.preprocess.std)
-        ),
+        model=_model(table.model, names.own["model"]),
+        teacher=_model(table.teacher, names.own["teacher"]) if table.teacher else None,
+        preprocess=_preprocess(table.preprocess),
+        detection=DetectionUse(**table.detection.model_dump()) if table.detection else None,
         measure=MeasureSpec(
             batches=tuple(table.measure.batches),
             budget=table.measure.budget,
             timeout_s=table.measure.timeout_s,
             scenarios=tuple(table.measure.scenarios),
             server_latency_s=table.measure.server_latency_s,
+            explain=table.measure.explain,
+            corruptions=tuple(table.measure.corruptions),
         ),
         recipes=recipes,
     )
 
 
-def _model(table: ModelTable) -> ModelUse:
-    weights = Weights(**table.weights.model_dump()) if table.weights else None
+def _model(table: ModelTable, own: OwnModel) -> ModelUse:
+    weights = Weights(**table.weights.model_dump(exclude_none=True)) if table.weights else None
     train = None
     if table.train:
         settings = table.train.model_dump()
         train = TrainSettings(**{**settings, "augment": tuple(settings["augment"])})
-    return ModelUse(name=table.name, weights=weights, train=train)
+    name = table.name or Path(table.file or "").name
+    return ModelUse(name=name, weights=weights, train=train, file=own.file, code=own.code, folder=own.folder)
+
+
+def _preprocess(table: PreprocessTable) -> Preprocess:
+    settings = table.model_dump()
+    return Preprocess(**{**settings, "mean": tuple(settings["mean"]), "std": tuple(settings["std"])})

@@ -7,10 +7,13 @@ from typing import Annotated, Any, Final, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from paretoboard import augmentations
+from paretoboard import augmentations, corruptions
 from paretoboard.errors import InputError
+from paretoboard.registry import MODEL_LIBRARIES, is_own
 from paretoboard.spec import (  # noqa: TC001  (pydantic reads the annotations)
     Budget,
+    Head,
+    Interpolation,
     MemoryFormat,
     Mix,
     Optimizer,
@@ -22,6 +25,14 @@ from paretoboard.tomlfile.checking import Table
 
 SUBSET_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 RECIPE_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]{0,99}$"
+# Networks of one's own: a file, and `module:function` that is no library's name.
+FILE_PATTERN: Final = r"\.(onnx|pt2)$"
+OWN_PATTERN: Final = rf"^(?!({'|'.join(MODEL_LIBRARIES)}):)[^:]+:[^:]+$"
+
+
+def _without(*names: str) -> dict[str, Any]:
+    """JSON Schema for a table that has none of these keys."""
+    return {"not": {"anyOf": [{"required": [name]} for name in names]}}
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -48,12 +59,23 @@ def _augmentation(text: str) -> str:
     return text
 
 
+def _corruption(text: str) -> str:
+    try:
+        corruptions.parse(text)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
 # An augmentation's name, and behind colons how strong it is to be.
 AugmentationText = Annotated[str, AfterValidator(_augmentation), WithJsonSchema(augmentations.SCHEMA)]
+# A kind of corruption and, behind a colon, how severe it is to be.
+CorruptionText = Annotated[str, AfterValidator(_corruption), WithJsonSchema(corruptions.SCHEMA)]
 _Text = Annotated[str, MinLen(1)]
 _SubsetName = Annotated[str, Field(pattern=SUBSET_PATTERN)]
 _Share = Annotated[float, Ge(0), Le(1)]
 _Positive = Annotated[float, Gt(0)]
+_Side = Annotated[int, Gt(0), Le(4096)]  # 200 MB as a model's input
 _Unique = Field(json_schema_extra={"uniqueItems": True})
 # Seeds of numpy's legacy generators, which some libraries still draw from, end at 2**32.
 _Seeds = Annotated[list[Annotated[int, Ge(0), Lt(2**32)]], MinLen(1), AfterValidator(_distinct), _Unique]
@@ -75,23 +97,77 @@ class DatasetTable(Table):
     subset: Annotated[_SubsetName, Field(description="images that quality is read on")]
     train: Annotated[_SubsetName, Field(description="images that recipes may train on")] = "train"
     calibration: _SubsetName | None = Field(default=None, description="images that activation ranges are found on")
+    path: _Text | None = Field(
+        default=None, description="of 'folder': where it lies, relative to this file; a folder of images for each class"
+    )
 
 
 class PreprocessTable(Table):
-    """From stored pixels to the model's input: (pixel * scale - mean) / std, per channel."""
+    """From stored pictures to the model's input: resize, crop, then (pixel * scale - mean) / std, per channel."""
 
     range: Annotated[
         Literal["unit", "byte"], Field(description="scale of pixels before mean and std: 0 to 1, or 0 to 255")
     ] = "unit"
     mean: Annotated[list[float], MinLen(1)] = Field(default=[0.0])
     std: Annotated[list[_Positive], MinLen(1)] = Field(default=[1.0])
+    resize: _Side | None = Field(default=None, description="pixels of the short side; of both sides with 'squash'")
+    interpolation: Annotated[Interpolation, Field(description="of resizing, always antialiased")] = "bilinear"
+    crop: _Side | None = Field(default=None, description="pixels of the side of a square about the middle")
+    squash: Annotated[bool, Field(description="resize to a square, whatever the picture's proportions")] = False
+    letterbox: Annotated[bool, Field(description="resize the long side, and fill the square with grey")] = False
+    order: Annotated[Literal["rgb", "bgr"], Field(description="of the channels that the model takes")] = "rgb"
+
+    @model_validator(mode="after")
+    def _what_resizes_has_a_size(self) -> PreprocessTable:
+        given = [name for name in ("squash", "letterbox", "interpolation") if name in self.model_fields_set]
+        if given and self.resize is None:
+            raise ValueError(f"'{given[0]}' is of resizing: give 'resize', such as 256")
+        if self.resize is not None and self.crop is not None and self.crop > self.resize:
+            raise ValueError(f"'crop' is {self.crop} and 'resize' {self.resize}: at most as large would be right")
+        other = "squash" if self.squash else "crop" if self.crop is not None else ""
+        if self.letterbox and other:
+            raise ValueError(f"found 'letterbox' and '{other}'; one of them is right")
+        return self
+
+
+class DetectionTable(Table):
+    """How what a detector gives becomes boxes, for datasets with boxes around objects."""
+
+    head: Annotated[Head, Field(description="what the network's numbers mean")]
+    score_threshold: Annotated[float, Ge(0), Lt(1), Field(description="boxes of lower scores are dropped")] = 0.001
+    nms_iou: Annotated[
+        float, Ge(0), Le(1), Field(description="overlap from which on the worse of two boxes of a class is dropped")
+    ] = 0.45
+    most: Annotated[int, Ge(1), Field(description="boxes of an image, the best")] | None = None
+    clip: Annotated[bool, Field(description="cut boxes off at the edges of their image")] = False
 
 
 class WeightsTable(Table):
-    """A file below `<data root>/weights`."""
+    """A file below `<data root>/weights`, or what the network's own library publishes under a name."""
 
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["file", "sha256"], **_without("enum")},
+                {"required": ["enum"], **_without("file", "sha256")},
+            ]
+        },
+    )
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")] | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    enum: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,100}$")] | None = Field(
+        default=None,
+        description="as torchvision names them, IMAGENET1K_V1 for one; `paretoboard data fetch` brings them",
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> WeightsTable:
+        of_file = self.file is not None and self.sha256 is not None
+        if of_file == (self.enum is not None) or (self.file is None) != (self.sha256 is None):
+            found = " and ".join(f"'{name}'" for name in ("file", "sha256", "enum") if getattr(self, name)) or "none"
+            raise ValueError(f"needs either 'file' and 'sha256' or 'enum', found {found}")
+        return self
 
 
 class TrainTable(Table):
@@ -149,20 +225,48 @@ class TrainTable(Table):
 
 
 class ModelTable(Table):
-    """The network, and where its weights come from: exactly one of `weights` and `train`."""
+    """The network: by name with exactly one of `weights` and `train`, or a `file` with all that belongs to it.
+
+    `module:function`, a network of one's own, may have neither: then it has its weights already.
+    """
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["weights"]}, {"required": ["train"]}]},
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["name", "weights"], **_without("train", "file")},
+                {"required": ["name", "train"], **_without("weights", "file")},
+                {"required": ["file"], **_without("name", "weights", "train")},
+                {
+                    "required": ["name"],
+                    "properties": {"name": {"pattern": OWN_PATTERN}},
+                    **_without("weights", "train", "file"),
+                },
+            ]
+        },
     )
 
-    name: _Text
+    name: _Text | None = None
+    file: Annotated[str, Field(pattern=FILE_PATTERN)] | None = Field(
+        default=None, description="an ONNX graph (.onnx) or a saved torch.export program (.pt2), relative to this file"
+    )
     weights: WeightsTable | None = None
     train: TrainTable | None = None
 
     @model_validator(mode="after")
+    def _one_network(self) -> ModelTable:
+        if (self.name is None) == (self.file is None):
+            found = "neither" if self.name is None else "both"
+            raise ValueError(f"needs exactly one of 'name' and 'file', found {found}")
+        return self
+
+    @model_validator(mode="after")
     def _one_source(self) -> ModelTable:
-        if (self.weights is None) == (self.train is None):
-            found = "neither" if self.weights is None else "both"
+        sources = [name for name in ("weights", "train") if getattr(self, name) is not None]
+        if self.file is not None and sources:
+            raise ValueError(f"a file holds its weights: '{sources[0]}' must not stand beside 'file'")
+        complete = self.file is not None or is_own(self.name or "")
+        if len(sources) > 1 or not (sources or complete):
+            found = "both" if sources else "neither"
             raise ValueError(f"needs exactly one of 'weights' and 'train', found {found}")
         return self
 
@@ -180,6 +284,13 @@ class MeasureTable(Table):
     )
     server_latency_s: _Positive | None = Field(
         default=None, description="latency that 99 queries in 100 must keep in scenario 'server'"
+    )
+    explain: Annotated[int, Ge(0), Le(1000)] = Field(
+        default=0,
+        description="images whose explanations (Grad-CAM) are compared with the baseline's; needs the extra 'explain'",
+    )
+    corruptions: Annotated[list[CorruptionText], AfterValidator(_distinct), _Unique] = Field(
+        default=[], description="that the subset is scored under, too: a kind and a severity of 1 to 5, as 'noise:3'"
     )
 
     @model_validator(mode="after")
@@ -228,5 +339,6 @@ class TaskFile(Table):
     model: ModelTable
     teacher: ModelTable | None = Field(default=None, description="what techniques that distill learn from")
     preprocess: PreprocessTable = PreprocessTable()
+    detection: DetectionTable | None = None
     measure: MeasureTable = MeasureTable()
     recipes: dict[str, RecipeTable] = Field(default={})

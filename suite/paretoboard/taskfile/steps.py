@@ -38,14 +38,16 @@ _BOUNDS: Final = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": 
 
 
 def read_recipes(
-    document: Document, techniques: Registry, available: Mapping[str, bool]
+    document: Document, techniques: Registry, available: Mapping[str, bool], *, graph: bool = False
 ) -> tuple[tuple[Recipe, ...], list[Problem]]:
     """The baseline, the recipes of a task file and those that its ablations add, and all that is wrong with them.
 
     Args:
         available: for each of techniques.Need, whether the task has it.
+        graph: whether the model is an ONNX graph from the beginning.
     """
     recipes, problems = [Recipe(name=BASELINE)], []
+    rules = _rules(techniques, graph=graph)
     ablated = set()
     tables = document.values.get("recipes")
     for name, table in tables.items() if isinstance(tables, dict) else ():
@@ -60,25 +62,26 @@ def read_recipes(
         rows = value_at(table, ("steps",))
         if not isinstance(rows, list):
             continue
-        reader = _StepReader(document, (*path, "steps"), techniques, available)
+        reader = _StepReader(document, (*path, "steps"), techniques, available, graph=graph)
         recipe = Recipe(name=name, steps=reader.read(rows))
         recipes.append(recipe)
         problems += reader.problems
         if value_at(table, ("ablate",)) is True and not reader.problems:
             ablated.add(name)
-            count = len(ablation.techniques(recipe.steps, _rules(techniques)))
+            count = len(ablation.techniques(recipe.steps, rules))
             if count < ablation.LEAST_TECHNIQUES:
                 problems.append(document.problem((*path, "ablate"), _TOO_FEW.format(count or "no")))
     if problems:
         return tuple(recipes), problems
-    return ablation.complete(recipes, ablated=ablated, rules=_rules(techniques)), []
+    return ablation.complete(recipes, ablated=ablated, rules=rules), []
 
 
-def _rules(techniques: Registry) -> ablation.Rules:
+def _rules(techniques: Registry, *, graph: bool) -> ablation.Rules:
     """What is known of steps here, for their ablation."""
 
     def refusal(steps: tuple[TechniqueUse, ...]) -> str:
-        wrong = wrong_order([(step.name, techniques.load(step.name)) for step in steps], techniques)
+        named = [(step.name, techniques.load(step.name)) for step in steps]
+        wrong = wrong_order(named, techniques, graph=graph)
         return "; ".join(f"{steps[index].name} {message}" for index, message in wrong)
 
     return ablation.Rules(is_runtime=lambda step: is_runtime(step.name, techniques.load(step.name)), refusal=refusal)
@@ -125,11 +128,20 @@ def _parameters(technique: Any) -> type[Table]:
 class _StepReader:
     """Goes through one recipe's steps."""
 
-    def __init__(self, document: Document, at: KeyPath, techniques: Registry, available: Mapping[str, bool]) -> None:
+    def __init__(
+        self,
+        document: Document,
+        at: KeyPath,
+        techniques: Registry,
+        available: Mapping[str, bool],
+        *,
+        graph: bool,
+    ) -> None:
         self.document = document
         self.at = at
         self.techniques = techniques
         self.available = available
+        self.graph = graph
         self.problems: list[Problem] = []
 
     def read(self, rows: list[Any]) -> tuple[TechniqueUse, ...]:
@@ -143,7 +155,9 @@ class _StepReader:
             steps.append(self.use(name, technique, index, row))
             if len(followed) == index:
                 followed.append((name, technique))
-        for index, message in wrong_order(followed, self.techniques, whole=len(followed) == len(rows)):
+        for index, message in wrong_order(
+            followed, self.techniques, whole=len(followed) == len(rows), graph=self.graph
+        ):
             self.complain((*self.at, index), message)
         return tuple(step for step in steps if step is not None)
 

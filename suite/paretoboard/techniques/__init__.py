@@ -18,13 +18,13 @@ from paretoboard.datasets import Images
 from paretoboard.durable import CHECKPOINT_EVERY_S
 from paretoboard.errors import DataError
 from paretoboard.records import MetricValue, SearchTrial
-from paretoboard.spec import Preprocess, TrainSettings, Weights
+from paretoboard.spec import DetectionUse, Preprocess, TrainSettings, Weights
 
 if TYPE_CHECKING:
     # no one resolves Workbench's and Applied's annotations, and torch is slow to import
     from torch import Tensor, nn  # noqa: TC004
 
-    from paretoboard.training import TrainResult  # noqa: TC004
+    from paretoboard.training import Loss, TrainResult  # noqa: TC004
 
 Need = Literal["train", "calibration", "teacher"]
 
@@ -48,6 +48,9 @@ class Workbench:
     progress: Callable[[float, str], None]  # (share done, what is going on)
     checkpoint_every_s: float = CHECKPOINT_EVERY_S  # of training
     weights: Callable[[Weights], Mapping[str, Tensor]] = _no_weights  # a file's tensors, its digest checked
+    # What training makes small where it is not the cross-entropy of labels, made on the first call.
+    loss: Callable[[], Loss | None] = lambda: None
+    detection: DetectionUse | None = None  # of a task that finds objects
     joules: Callable[[], float | None] = lambda: None  # of the device since the step began; None: nothing counts them
 
 
@@ -79,6 +82,8 @@ class Technique(ABC):
     needs: ClassVar[tuple[Need, ...]] = ()  # whatever its parameters are
     runtime: ClassVar[str | None] = None  # the runtime it chooses, for techniques that choose one
     as_the_task: ClassVar[bool] = False  # whether it trains for as long as the task's own model was trained
+    # Whether it can train a network that finds objects: it makes small what the bench says, and asks for no labels.
+    detects: ClassVar[bool] = False
 
     def needs_now(self) -> tuple[Need, ...]:
         """What it needs with the parameters it has."""

@@ -10,12 +10,13 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from paretoboard.artifact import Execution
-from paretoboard.errors import NotApplicableError
+from paretoboard.errors import NotApplicableError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import nn
+    from torch.export import ExportedProgram
 
     from paretoboard.artifact import Candidate
 
@@ -39,7 +40,9 @@ def as_graph(candidate: Candidate) -> Candidate:
     assert candidate.module is not None
     graph = export(candidate.module, candidate.input_shape)
     kept = {name: value for name, value in execution.options.items() if name == "threads"}
-    execution = Execution(runtime="onnxruntime", options=kept, input=execution.input)
+    execution = Execution(
+        runtime="onnxruntime", options=kept, input=execution.input, boxes=execution.boxes, nms=execution.nms
+    )
     return dataclasses.replace(candidate, module=None, graph=graph, execution=execution, storage="plain")
 
 
@@ -51,25 +54,50 @@ def export(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
     import torch
 
     images = torch.zeros((2, *input_shape))  # a batch of 1 would be taken for a constant
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                module,
-                (images,),
-                dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                input_names=["images"],
-                output_names=["logits"],
-                verbose=False,
-            )
-    except (torch.onnx.errors.OnnxExporterError, torch.onnx.OnnxExporterError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise NotApplicableError(f"the model can't be exported to ONNX: {reason}") from error
+    with _quiet(), _refusing():
+        program = torch.onnx.export(
+            module,
+            (images,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=["images"],
+            output_names=["logits"],
+            verbose=False,
+        )
+    return _content(program)
+
+
+def export_program(program: ExportedProgram) -> bytes:
+    """A program that torch.export gave, as a serialized ONNX model; its batch is free where it was when exported.
+
+    Raises: NotApplicableError for operators that torch.onnx.export doesn't know.
+    """
+    import torch
+
+    with _quiet(), _refusing():
+        converted = torch.onnx.export(
+            program, dynamo=True, input_names=["images"], output_names=["logits"], verbose=False
+        )
+    return _content(converted)
+
+
+def _content(program: Any) -> bytes:
     assert program is not None
     model = program.model_proto
     _strip(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """Say in a word why the exporter gave up."""
+    import torch
+
+    try:
+        yield
+    except (torch.onnx.errors.OnnxExporterError, torch.onnx.OnnxExporterError) as error:
+        raise NotApplicableError(f"the model can't be exported to ONNX: {first_line(error)}") from error
 
 
 def _strip(model: Any) -> None:

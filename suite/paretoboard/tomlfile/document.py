@@ -19,8 +19,10 @@ _MAX_BYTES: Final = 1_000_000
 _INT64: Final = range(-(2**63), 2**63)
 # Keys of one table that stand for each other: a file that gives one of them leaves out the others of its base.
 _ALTERNATIVES: Final[dict[KeyPath, frozenset[str]]] = {
-    ("model",): frozenset({"weights", "train"}),
+    ("model",): frozenset({"weights", "train", "file"}),
+    ("model", "weights"): frozenset({"file", "sha256", "enum"}),
     ("teacher",): frozenset({"weights", "train"}),
+    ("teacher", "weights"): frozenset({"file", "sha256", "enum"}),
 }
 
 

@@ -44,6 +44,8 @@ class Normalization(Technique):
 
         module = own_float32_module(candidate, "data.normalize")
         after = with_input(candidate, bench, inside=True)
+        if bench.preprocess.order == "bgr":
+            raise NotApplicableError("data.normalize: the model takes blue before red, and stored pixels are red first")
         if candidate.preprocess_of(bench.preprocess) == PIXELS:
             raise NotApplicableError(
                 "data.normalize: the model takes pixels as they are, there is nothing to normalize"

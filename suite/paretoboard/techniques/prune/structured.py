@@ -21,7 +21,7 @@ from paretoboard.techniques.prune.budgets import GRID, least_cut, nearest_count
 from paretoboard.techniques.prune.latency import TimeShare, time_share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor, nn  # noqa: TC004 - no one resolves _Cut's annotations, and torch is slow to import
 
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from paretoboard.techniques import Workbench
 
 _TOLERANCE: Final = 0.05  # of the budget's share: what is further off is not what was asked for
-_IMAGE_BATCH: Final = 64  # images at once, whose gradients are averaged before they are squared
+# Images at once, whose gradients are averaged before they are squared; of larger ones fewer, for the memory that their
+# activations take, but never so few that single images decide.
+_IMAGE_BATCH: Final = 64
+_FULL_BATCH_PIXELS: Final = 64 * 64
+_LEAST_BATCH: Final = 8
 # A layer that lost all its channels is no network; the library would let a global ranking empty one.
 _GLOBAL_LIMIT: Final = 0.9
 _BUDGETS: Final = ("parameters", "macs", "latency")
@@ -182,7 +186,8 @@ class StructuredPruning(Technique):
 
         images = bench.train_images()
         order = np.random.default_rng(bench.seed).permutation(len(images))[: self.images]
-        parts = [order[start : start + _IMAGE_BATCH] for start in range(0, len(order), _IMAGE_BATCH)]
+        batch = _at_once(*images.pixels.shape[2:])
+        parts = [order[start : start + batch] for start in range(0, len(order), batch)]
         return [
             (
                 torch.from_numpy(preprocess_images(images.pixels[part], bench.preprocess)),
@@ -214,6 +219,8 @@ class StructuredPruning(Technique):
         import torch_pruning
 
         images = torch.rand((2, *candidate.input_shape), generator=torch.Generator().manual_seed(seed))
+        with torch.inference_mode():
+            shape = module.eval()(images).shape
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             # It cuts parameters that belong to no layer, as a transformer's positions, along their last dimension.
             warnings.filterwarnings("ignore", "Unwrapped parameters detected")
@@ -238,7 +245,7 @@ class StructuredPruning(Technique):
                 logits = module.eval()(images)
         except RuntimeError:  # a layer without a channel, or shapes that no longer fit
             return None
-        runs = logits.shape == (2, candidate.classes) and bool(logits.isfinite().all())
+        runs = logits.shape == shape and bool(logits.isfinite().all())
         return _Cut(module=module, kept=kept) if runs else None
 
     def _rounded(self, module: nn.Module, ratio: float) -> dict[Any, float] | None:
@@ -273,6 +280,11 @@ class StructuredPruning(Technique):
                 return importance.RandomImportance()
 
 
+def _at_once(height: int, width: int) -> int:
+    """How many images of a size go through the network at once."""
+    return min(_IMAGE_BATCH, max(_LEAST_BATCH, _IMAGE_BATCH * _FULL_BATCH_PIXELS // (height * width)))
+
+
 def _step(pruner: Any, module: nn.Module) -> dict[str, list[int]]:
     """Let the library cut; which output channels each convolution and linear layer of `module` is left with."""
     from torch import nn
@@ -302,8 +314,13 @@ def _kept(module: nn.Module, classes: int) -> list[nn.Module]:
     from torch import nn
 
     named = [module.get_submodule(name) for name in getattr(module, "keep_channels", ())]
-    outputs = [layer for layer in module.modules() if isinstance(layer, nn.Linear) and layer.out_features == classes]
-    return named + outputs
+    layers = list(module.modules())
+    outputs: Sequence[nn.Module] = [
+        layer for layer in layers if isinstance(layer, nn.Linear) and layer.out_features == classes
+    ]
+    if not outputs:  # a fully convolutional network, as SqueezeNet, gives them by its last convolution of that width
+        outputs = [layer for layer in layers if isinstance(layer, nn.Conv2d) and layer.out_channels == classes][-1:]
+    return [*named, *outputs]
 
 
 def _count(candidate: Candidate, budget: str) -> int:

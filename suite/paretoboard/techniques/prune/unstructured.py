@@ -101,6 +101,7 @@ class GradualPruning(TrainingTechnique):
     """Zero more and more of each layer's smallest weights while training goes on, quickly at first."""
 
     source = "Zhu and Gupta 2017, arXiv:1710.01878, section 3, equation 1"
+    detects = True
 
     epochs: Annotated[int, Ge(1)]
     sparsity: Annotated[float, Gt(0), Lt(1)] = 0.8  # share of each layer's weights that are zero in the end
@@ -134,6 +135,7 @@ class GradualPruning(TrainingTechnique):
             seed=bench.seed,
             checkpoint=bench.scratch / "gradual.pt",
             checkpoint_every_s=bench.checkpoint_every_s,
+            loss=bench.loss(),
             keep_zeros=True,
             sparsity=CubicSparsity(initial=self.initial, final=self.sparsity, until=self.until, every=self.every),
             progress=bench.progress,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import tempfile
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,7 +48,18 @@ def prepare(graph: bytes, prepared: Path) -> Any:
     import onnx
     from onnxruntime import quantization
 
-    quantization.quant_pre_process(parsed(graph), str(prepared))
+    prepared = prepared.absolute()
+    try:
+        # Where it can't infer all sizes it leaves a model and its weights in the folder that it runs in.
+        with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
+            quantization.quant_pre_process(parsed(graph), str(prepared))
+    except Exception as error:
+        # Sizes that only follow from one another, as a channel shuffle of any batch has, are beyond its symbols.
+        if "symbolic shape" not in str(error):
+            raise
+        # Without symbols it leaves weights that it was given in memory out of what it optimized; those in a file not.
+        prepared.write_bytes(graph)
+        quantization.quant_pre_process(str(prepared), str(prepared), skip_symbolic_shape=True)
     model = onnx.load_model(str(prepared))
     names: set[str] = set()
     for index, node in enumerate(model.graph.node):
@@ -56,6 +68,22 @@ def prepare(graph: bytes, prepared: Path) -> Any:
         names.add(node.name)
     onnx.save_model(model, str(prepared))
     return model
+
+
+def after_last_weights(prepared: Path) -> list[str]:
+    """Names of the nodes of the file `prepared` that no convolution or matrix product comes after.
+
+    Of a detector these make probabilities and boxes of numbers and put them together. In 8 bits that have one scale for
+    all of them, a probability would be one of a few, and with it the order of all boxes.
+    """
+    import onnx
+
+    graph = onnx.load_model(str(prepared)).graph
+    needed: set[str] = set()  # names of tensors that such a node depends on
+    for node in reversed(graph.node):
+        if node.op_type in WEIGHTED or needed.intersection(node.output):
+            needed.update(node.input)
+    return [node.name for node in graph.node if node.op_type not in WEIGHTED and not needed.intersection(node.output)]
 
 
 def float_only(prepared: Path) -> list[str]:

@@ -66,9 +66,14 @@ class MixedQuantization(CalibratedQuantization):
     def apply(self, candidate: Candidate, bench: Workbench) -> Applied:
         """Measure every layer's sensitivity, then quantize all but the layers that stay in float.
 
-        Raises: NotApplicableError for a module that can't be exported, for a graph that is quantized already or has no
-            layers with stored weights, and for an error that can't be kept.
+        Raises: NotApplicableError for a detector where `error` is of classes, for a module that can't be exported, for
+            a graph that is quantized already or has no layers with stored weights, and for an error that can't be kept.
         """
+        if bench.detection is not None and self.error == "kl":
+            raise NotApplicableError(
+                "quantize.mixed: error 'kl' is of one class for each image, and a detector gives boxes; 'mse' would be "
+                "right"
+            )
         bench.progress(0.0, "exporting to ONNX")
         exported = graphs.float_graph(candidate, "quantize.mixed")
         assert exported.graph is not None
@@ -79,7 +84,8 @@ class MixedQuantization(CalibratedQuantization):
                 raise NotApplicableError("quantize.mixed: the model has no convolution or matrix product with weights")
             bench.progress(0.05, f"calibrating on {len(images)} images")
             self.calibrated(prepared, images, ranges)
-            trial = _Trial(self, prepared, ranges, draft, images[: self.images])
+            last = graphs.after_last_weights(prepared) if bench.detection is not None else []
+            trial = _Trial(self, prepared, ranges, draft, images[: self.images], last)
             ranked = []
             for index, (node, weight) in enumerate(layers):
                 bench.progress(0.1 + 0.8 * index / len(layers), f"quantizing only layer {index + 1} of {len(layers)}")
@@ -133,15 +139,21 @@ class _Trial:
     """Quantizes this and that of one prepared graph, and compares the outputs with those of the float graph."""
 
     def __init__(
-        self, made: MixedQuantization, prepared: Path, ranges: Path, draft: Path, images: NDArray[np.float32]
+        self,
+        made: MixedQuantization,
+        prepared: Path,
+        ranges: Path,
+        draft: Path,
+        images: NDArray[np.float32],
+        last: Sequence[str],
     ) -> None:
         self._made, self._prepared, self._ranges, self._draft = made, prepared, ranges, draft
-        self._images = images
+        self._images, self._last = images, last
         self._wanted = self._logits(prepared.read_bytes())
 
     def graph(self, *, only: Sequence[str] | None = None, but: Sequence[str] = ()) -> bytes:
-        """The graph with `only` these nodes quantized, or all `but` these."""
-        return self._made.quantized(self._prepared, self._ranges, self._draft, only=only, but=but)
+        """The graph with `only` these nodes quantized, or all `but` these and the `last` ones."""
+        return self._made.quantized(self._prepared, self._ranges, self._draft, only=only, but=[*but, *self._last])
 
     def error(self, graph: bytes) -> float:
         """How far the logits of `graph` are from those of the float graph."""
@@ -169,7 +181,7 @@ def kl_divergence(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> fl
 
 
 def mean_squared_error(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Mean over images and classes of the squared difference of two (n, classes) logits."""
+    """Mean of the squared difference of two outputs, (n, classes) logits or what a detector gives."""
     return float(((wanted.astype("f8") - found) ** 2).mean())
 
 

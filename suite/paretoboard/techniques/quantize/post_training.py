@@ -119,9 +119,14 @@ class StaticQuantization(CalibratedQuantization):
         with graphs.drafts(bench.scratch) as (prepared, ranges, draft):
             graphs.prepare(exported.graph, prepared)
             self.calibrated(prepared, preprocess_images(images.pixels, bench.preprocess), ranges)
-            graph = self.quantized(prepared, ranges, draft)
-        note = f"activation ranges from {len(images)} images"
-        return Applied(candidate=dataclasses.replace(exported, graph=graph), images_seen=len(images), notes=(note,))
+            last = graphs.after_last_weights(prepared) if bench.detection is not None else []
+            graph = self.quantized(prepared, ranges, draft, but=last)
+        notes = [f"activation ranges from {len(images)} images"]
+        if last:
+            notes.append(f"the {len(last)} operators after the last convolutions stay in float")
+        return Applied(
+            candidate=dataclasses.replace(exported, graph=graph), images_seen=len(images), notes=tuple(notes)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,6 +137,7 @@ class TrainedAnew(Technique):
                 seed=bench.train_seed,
                 checkpoint=bench.scratch / f"{technique.rpartition('.')[2]}.pt",
                 checkpoint_every_s=bench.checkpoint_every_s,
+                loss=bench.loss(),
                 difficulty=difficulty,
                 progress=bench.progress,
                 joules=bench.joules,

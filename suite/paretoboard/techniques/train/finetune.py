@@ -52,6 +52,7 @@ class Finetune(TrainingTechnique):
     """Train on the task's training images; weights that pruning set to zero stay zero."""
 
     source = "Han et al. 2015, arXiv:1506.02626, section 3.3: retraining what pruning left"
+    detects = True
 
     epochs: Annotated[int, Ge(1)]
 
@@ -74,6 +75,7 @@ class Finetune(TrainingTechnique):
             seed=bench.seed,
             checkpoint=bench.scratch / "finetune.pt",
             checkpoint_every_s=bench.checkpoint_every_s,
+            loss=bench.loss(),
             keep_zeros=True,
             progress=bench.progress,
         )

@@ -26,6 +26,7 @@ class Scratch(TrainedAnew):
         "ablation of one training setting at a time, as in He et al. 2019, Bag of Tricks, arXiv:1812.01187, section 5; "
         "equal budgets as in Dahl et al. 2023, AlgoPerf, arXiv:2306.07179, section 4"
     )
+    detects = True
 
     normalization: Literal["batch", "group", "none"] | None = None  # None and "batch": as the network has it
     dropout: Annotated[float, Ge(0), Lt(1)] | None = None  # share of the last linear layer's inputs
