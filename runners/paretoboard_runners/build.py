@@ -10,19 +10,22 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from paretoboard import artifact, datasets, durable, models, training
+from paretoboard.artifact import sized_for
 from paretoboard.datasets import weights as weight_files
 from paretoboard.errors import DataError, NotApplicableError, RefusedError
+from paretoboard.models.libraries import state_name
+from paretoboard.models.own import require_fit
 from paretoboard.records import Training
-from paretoboard.registry import DATASETS, TECHNIQUES
+from paretoboard.registry import TECHNIQUES
 from paretoboard.runtimes.statistics import statistics
 from paretoboard.spec import BASELINE, Recipe
-from paretoboard.techniques import Applied, Workbench
-from paretoboard_runners import controls, energy, jobs, memory
+from paretoboard.techniques import Applied, Technique, Workbench
+from paretoboard_runners import controls, energy, jobs, memory, original, weights
 from paretoboard_runners.repeating import unrepeatable
 from paretoboard_runners.seeds import derive, seed_everything
 
@@ -32,8 +35,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from paretoboard.artifact import Candidate
-    from paretoboard.spec import Subset, Weights
-    from paretoboard.training import TrainResult
+    from paretoboard.plan import RunSpec
+    from paretoboard.spec import Preprocess, Subset, Weights
+    from paretoboard.training import Loss, TrainResult
     from paretoboard_runners.supervise import Emitter
 
 _COST: Final = "cost.json"  # written last: a folder with it is complete
@@ -75,6 +79,7 @@ def build(job: jobs.BuildJob, _folder: Path, emit: Emitter) -> jobs.BuildResult:
         NotApplicableError, DivergedError: from a technique.
         RefusedError: where a training has a budget of energy and nothing counts it.
         DataError: for images or weights that are missing.
+        InputError: for a network that does not fit the images and the classes.
     """
     steps = _steps(job)
     built_before = max((number for number, step in enumerate(steps, 1) if (step.folder / _COST).exists()), default=0)
@@ -164,31 +169,45 @@ def _require_counters(job: jobs.BuildJob, index: int) -> None:
 
 
 def _original(job: jobs.BuildJob, step: _Step, progress: _Progress, joules: _Joules) -> Applied:
-    """The model as it is: from its file of weights, or trained on the task's own images."""
+    """The model as it is: from weights, trained on the task's images, or as one's own file or function gives it."""
     run = job.run
-    dataset = DATASETS.load(run.dataset.name)
-    module = models.build(run.model.name, dataset.classes)
+    classes = datasets.open_dataset(run.dataset, job.data_root).classes
+    input_shape = datasets.image_shape(run.dataset, run.preprocess)
+    if run.model.file is not None:
+        graph, told = original.from_file(run.model, input_shape, classes)
+        return Applied(candidate=graph, notes=told)
+    module = models.build(run.model.name, classes)
+    head = run.detection.head if run.detection is not None else None
+    require_fit(module, input_shape, classes, run.model.name, head)
     trained: TrainResult | None = None
-    if run.model.weights is not None:
-        weight_files.load_into(module, run.model.weights, job.data_root)
+    if run.model.weights is not None and not run.model.weights.missing:
+        name_of = partial(state_name, run.model.name)
+        weight_files.load_into(module, weights.path_of(run.model, job.data_root), name_of)
     if run.model.train is not None:
+        images = datasets.read_subset(run.dataset, run.dataset.train, job.data_root, run.preprocess)
         trained = training.train(
             module,
-            datasets.read_subset(run.dataset.name, run.dataset.train, job.data_root),
+            images,
             run.model.train,
             preprocess=run.preprocess,
             seed=step.seed,
             checkpoint=step.scratch / "checkpoint.pt",
+            loss=_loss(run, images, run.preprocess),
             progress=progress,
             joules=joules,
         )
     candidate = artifact.Candidate(
         architecture=run.model.name,
-        classes=dataset.classes,
-        input_shape=dataset.image_shape,
+        classes=classes,
+        input_shape=input_shape,
         module=module.eval(),
     )
-    return Applied(candidate=candidate, images_seen=trained.images_seen if trained else 0, training=trained)
+    return Applied(
+        candidate=candidate,
+        images_seen=trained.images_seen if trained else 0,
+        training=trained,
+        notes=tuple(original.notes(run.model, input_shape, run.preprocess)),
+    )
 
 
 def _apply(
@@ -196,16 +215,21 @@ def _apply(
 ) -> Applied:
     run = job.run
     use = run.recipe.steps[index - 1]
+    technique: Technique = TECHNIQUES.load(use.name)(**use.parameters)
+    _require_detects(job, use.name, technique)
+    preprocess = candidate.preprocess_of(run.preprocess)
+    sized = sized_for(candidate.input_shape, run.preprocess)
 
     def read(subset: Subset | None) -> datasets.Images:
         if subset is None:
             raise DataError(f"{run.task}: {use.name} needs images that the task does not name")
-        return datasets.read_subset(run.dataset.name, subset, job.data_root)
+        return datasets.read_subset(run.dataset, subset, job.data_root, sized)
 
-    preprocess = candidate.preprocess_of(run.preprocess)
+    # Once for all who ask, so that a loss is about the very images that are trained on.
+    train_images = cache(lambda: read(run.dataset.train))
 
     def teacher() -> nn.Module:
-        if preprocess != run.preprocess:
+        if preprocess != sized:
             raise NotApplicableError(
                 f"{use.name}: the model normalizes its images itself by now and the teacher takes normalized ones: "
                 "put data.normalize after it"
@@ -218,7 +242,7 @@ def _apply(
     bench = Workbench(
         seed=step.seed,
         preprocess=preprocess,
-        train_images=cache(lambda: read(run.dataset.train)),
+        train_images=train_images,
         calibration_images=cache(lambda: read(run.dataset.calibration)),
         teacher=cache(teacher),
         train_settings=run.model.train,
@@ -226,17 +250,35 @@ def _apply(
         scratch=step.scratch,
         progress=progress,
         weights=read_weights,
+        loss=cache(lambda: _loss(run, train_images(), sized) if run.detection else None),
+        detection=run.detection,
         joules=joules,
     )
-    applied: Applied = TECHNIQUES.load(use.name)(**use.parameters).apply(candidate, bench)
-    return applied
+    return technique.apply(candidate, bench)
+
+
+def _require_detects(job: jobs.BuildJob, name: str, technique: Technique) -> None:
+    """Raises: NotApplicableError for one that trains with labels of whole images, where objects are to be found."""
+    if job.run.detection is not None and {"train", "teacher"} & set(technique.needs_now()) and not technique.detects:
+        raise NotApplicableError(
+            f"{name} needs a class for each image, and this task's images have boxes around objects"
+        )
+
+
+def _loss(run: RunSpec, images: datasets.Images, preprocess: Preprocess) -> Loss | None:
+    """What training makes small, where it is not the cross-entropy of labels."""
+    if run.detection is None:
+        return None
+    from paretoboard.training.detection import DetectionLoss
+
+    return DetectionLoss(images, preprocess, run.detection)
 
 
 def _teacher(job: jobs.BuildJob, technique: str) -> nn.Module:
     if job.run.teacher is None:
         raise DataError(f"{job.run.task}: {technique} needs a teacher that the task does not name")
     module = artifact.load(_steps(_teaching(job))[0].folder).module
-    assert module is not None
+    assert module is not None  # a task file names no graph as a teacher
     return module
 
 

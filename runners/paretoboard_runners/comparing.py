@@ -10,13 +10,13 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from paretoboard import stats
-from paretoboard.metrics import METRICS
 from paretoboard.plan import RunSpec, digest
 from paretoboard.records import Calls, Comparison, MetricValue, WindowState
 from paretoboard_runners import jobs
 from paretoboard_runners.budgets import BUDGETS
 from paretoboard_runners.client import JobLimits, Worker
 from paretoboard_runners.launch import CALLS
+from paretoboard_runners.measured import measured
 from paretoboard_runners.timing import KeptOutput, LaunchPlan
 
 # Differences below this are of no practical use to anyone; PROTOCOL ab1, point 8.
@@ -31,6 +31,7 @@ class Reference:
     name: str  # of its recipe
     artifact: Path
     number: int = 0  # 0 is the baseline, n the n-th of the recipe's references
+    input_file: Path | None = None  # of its own, where it takes images of another size than the candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,8 @@ class Timing:
             batch=batch,
             plan=plan,
             input_file=self.input_file,
+            other_inputs=(reference.input_file, self.input_file) if reference.input_file else (),
+            detection=self.run.detection,
             # Each runtime has threads of its own, and in one process those of one would wait beside the other's work.
             apart=plan.threads > 1,
         )
@@ -152,10 +155,10 @@ def absolute_metrics(calls: Calls, batch: int) -> tuple[MetricValue, ...]:
     values = []
     for name, share in (("latency", 0.5), ("latency_p90", 0.9), ("latency_p99", 0.99)):
         found = stats.quantile_over_launches(wall_s, launch, share)
-        values.append(_value(name, scope, found, len(wall_s)))
+        values.append(measured(name, found.value, len(wall_s), scope=scope, interval=found))
     median = stats.quantile_over_launches(wall_s, launch, 0.5)
     rate = stats.Estimate(value=batch / median.value, low=batch / median.high, high=batch / median.low)
-    values.append(_value("throughput", scope, rate, len(wall_s)))
+    values.append(measured("throughput", rate.value, len(wall_s), scope=scope, interval=rate))
     return tuple(values)
 
 
@@ -166,7 +169,7 @@ def input_metrics(calls_s: Sequence[tuple[float, ...]], batch: int) -> tuple[Met
     per_image_s = np.concatenate([np.asarray(calls) for calls in calls_s]) / batch
     launch = np.repeat(np.arange(len(calls_s)), [len(calls) for calls in calls_s])
     found = stats.quantile_over_launches(per_image_s, launch, 0.5)
-    return (_value("input_time", f"batch={batch}", found, len(per_image_s)),)
+    return (measured("input_time", found.value, len(per_image_s), scope=f"batch={batch}", interval=found),)
 
 
 def join_calls(parts: Sequence[Calls]) -> Calls:
@@ -203,15 +206,3 @@ def _state(batch: int, launch: int, window: int, seen: Any) -> WindowState:
 
 def _launch_seed(run: RunSpec, batch: int, launch: int) -> int:
     return int(digest({"run": run.run_id, "batch": batch, "launch": launch})[:8], 16)
-
-
-def _value(name: str, scope: str, found: stats.Estimate, n: int) -> MetricValue:
-    return MetricValue(
-        name=name,
-        scope=scope,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        n=n,
-        unit=METRICS[name].unit,
-    )

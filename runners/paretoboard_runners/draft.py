@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from paretoboard.metrics import METRICS
+import numpy as np
+from numpy.typing import NDArray
+
 from paretoboard.plan import RunSpec, plain
 from paretoboard.records import (
     ArtifactInfo,
     Comparison,
     ControlState,
+    Detections,
     Diagnosis,
+    ExplanationShift,
     MetricValue,
     Predictions,
     Provenance,
@@ -23,6 +27,7 @@ from paretoboard.records import (
     Training,
 )
 from paretoboard_runners.comparing import TimedComparison, join_calls
+from paretoboard_runners.measured import measured
 
 _LOG_TAIL: Final = 4000  # characters
 
@@ -40,20 +45,25 @@ class Draft:
     metrics: list[MetricValue] = field(default_factory=list)
     timed: list[TimedComparison] = field(default_factory=list)
     predictions: Predictions | None = None
+    detections: Detections | None = None
+    # (images,) of the scored images, as `scoring.answering` tells them apart, also where they mean nothing
+    answers: NDArray[np.int64] | None = None
     diagnosis: Diagnosis | None = None
     trainings: tuple[Training, ...] = ()
     trials: tuple[SearchTrial, ...] = ()
+    explanation: ExplanationShift | None = None
     notes: list[str] = field(default_factory=list)
 
     def forget(self) -> None:
         """Start over."""
-        self.artifact = self.predictions = self.diagnosis = None
+        self.artifact = self.answers = self.predictions = self.detections = None
+        self.diagnosis = self.explanation = None
         self.metrics, self.timed, self.notes = [], [], []
         self.trainings, self.trials = (), ()
 
     def add(self, name: str, value: float, *, n: int, scope: str = "") -> None:
         """A metric with no interval of its own."""
-        self.metrics.append(MetricValue(name=name, scope=scope, value=value, n=n, unit=METRICS[name].unit))
+        self.metrics.append(measured(name, value, n, scope=scope))
 
     def record(self, status: Status, reason: str, *, log_tail: str = "") -> RunRecord:
         """The finished record."""
@@ -85,9 +95,11 @@ class Draft:
             windows=tuple(window for timed in self.timed for window in timed.windows),
             calls=join_calls([timed.calls for timed in self.timed]) if self.timed else None,
             predictions=self.predictions,
+            detections=self.detections,
             diagnosis=self.diagnosis,
             trainings=self.trainings,
             trials=self.trials,
+            explanation=self.explanation,
             notes=tuple(self.notes),
             log_tail=log_tail[-_LOG_TAIL:],
         )

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from paretoboard import runtimes
 from paretoboard.errors import ParetoboardError
-from paretoboard.metrics import METRICS
-from paretoboard.records import MetricValue
 from paretoboard.spec import Budget, Device
 from paretoboard_runners import nvml
+from paretoboard_runners.measured import measured
 
 if TYPE_CHECKING:
+    from paretoboard.records import MetricValue
     from paretoboard_runners.supervise import Emitter
 
 POWERCAP: Final = Path("/sys/class/powercap")
@@ -248,15 +248,7 @@ def _mean(name: str, values: Sequence[float], scope: str) -> MetricValue:
     from paretoboard import stats
 
     found = stats.mean_interval(values)
-    return MetricValue(
-        name=name,
-        scope=scope,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        n=len(values),
-        unit=METRICS[name].unit,
-    )
+    return measured(name, found.value, len(values), scope=scope, interval=found)
 
 
 def _is_package(zone: Path) -> bool:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from paretoboard.plan import RunSpec, plain
 from paretoboard.records import MetricValue, SearchTrial, Training
-from paretoboard.spec import DatasetUse, Preprocess
+from paretoboard.spec import DatasetUse, DetectionUse, Preprocess
 from paretoboard_runners.machine_state import Snapshot
 from paretoboard_runners.timing import KeptOutput, LaunchPlan
 
@@ -76,9 +76,12 @@ class QualityJob:
     artifact: Path
     dataset: DatasetUse
     preprocess: Preprocess
+    detection: DetectionUse | None = None
     data_root: Path
     batches: tuple[int, ...]
     threads: int
+    corruptions: tuple[str, ...] = ()  # that it is scored under, too
+    timed: bool = True  # whether a detector's pre- and post-processing are timed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,7 @@ class QualityResult:
     """The scores; the predictions themselves are in `predictions.npz` of the job's folder."""
 
     metrics: tuple[MetricValue, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +121,8 @@ class LaunchJob:
     batch: int
     plan: LaunchPlan
     input_file: Path  # float32 array (n, channels, height, width)
+    other_inputs: tuple[Path, ...] = ()  # of each artifact, where they take images of other sizes
+    detection: DetectionUse | None = None  # what tells one answer from another
     apart: bool = False  # each artifact in a child process of its own, driven in turn
 
 

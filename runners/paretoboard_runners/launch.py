@@ -10,7 +10,7 @@ import numpy as np
 
 from paretoboard import runtimes
 from paretoboard.runtimes.input.session import InputSession
-from paretoboard_runners import apart, feeding, jobs, repeats, timing
+from paretoboard_runners import apart, feeding, jobs, repeats, scoring, timing
 from paretoboard_runners.quality import input_count
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from paretoboard.runtimes import Session
+    from paretoboard_runners.scoring import Answering
     from paretoboard_runners.supervise import Emitter
 
 CALLS: Final = "calls.npz"
@@ -27,27 +28,26 @@ CALLS: Final = "calls.npz"
 
 def launch(job: jobs.LaunchJob, folder: Path, emit: Emitter) -> jobs.LaunchResult:
     """Time the job's artifacts against each other; leaves every call in `calls.npz`."""
-    images = np.load(job.input_file)[: job.batch * input_count(job.batch)]
-    batches = images.reshape(-1, job.batch, *images.shape[1:])
     # All launches are forked from one process, so the arm that is loaded first would get the same memory in each.
     # Whether that ever matters was not seen; drawn anew for each launch, it could only be noise between launches.
     count = len(job.artifacts)
     order = random.Random(job.plan.seed).sample(range(count), count)
     with contextlib.ExitStack() as ends:
-        opened = {index: _opened(job, index, batches, ends) for index in order}
+        opened = {index: _opened(job, index, ends) for index in order}
         sides = [opened[index] for index in range(count)]
         done = timing.drive(sides, job.plan, on_window=lambda share: emit({"stage": "timing", "launch_done": share}))
         return keep(done, folder, repeat_effects=sides[-1].repeat_effects(job.plan), input_s=sides[-1].input_s())
 
 
-def _opened(
-    job: jobs.LaunchJob, index: int, batches: NDArray[np.float32], ends: contextlib.ExitStack
-) -> ArtifactSide | ArtifactApart:
+def _opened(job: jobs.LaunchJob, index: int, ends: contextlib.ExitStack) -> ArtifactSide | ArtifactApart:
     """The side of one artifact; a process of its own ends with `ends`."""
+    images = np.load((job.other_inputs or [job.input_file] * len(job.artifacts))[index])
+    images = images[: job.batch * input_count(job.batch)]
+    batches = images.reshape(-1, job.batch, *images.shape[1:])
 
     def make() -> ArtifactSide:
         session = runtimes.open(job.artifacts[index], threads=job.plan.threads, batches=(job.batch,))
-        return ArtifactSide(SessionArm(session, batches))
+        return ArtifactSide(SessionArm(session, batches, scoring.answering(job.detection)))
 
     if not job.apart:
         return make()
@@ -104,8 +104,9 @@ class ArtifactApart(apart.Apart):
 class SessionArm:
     """A runtime's session as something that is timed."""
 
-    def __init__(self, session: Session, batches: NDArray[np.float32]) -> None:
+    def __init__(self, session: Session, batches: NDArray[np.float32], answers: Answering | None = None) -> None:
         self._session, self._batches = session, batches
+        self._answers = answers or scoring.answering(None)
         self._asked = 0
         self.call = session.run
 
@@ -138,4 +139,4 @@ class SessionArm:
 
     def classes_of(self, output: Any) -> Sequence[int]:
         """The best guess for every image."""
-        return [int(best) for best in self._session.logits(output).argmax(axis=1)]
+        return [int(best) for best in self._answers(self._session.logits(output))]

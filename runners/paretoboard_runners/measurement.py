@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import psutil
 
-from paretoboard import runtimes
+from paretoboard import artifact, runtimes
 from paretoboard.errors import RefusedError
+from paretoboard.metrics import METRICS
 from paretoboard.plan import RunSpec
-from paretoboard.records import ArtifactInfo, Predictions
+from paretoboard.records import ArtifactInfo, Detections
+from paretoboard.registry import model_library
 from paretoboard.spec import BASELINE, HardwareProfile, Recipe
-from paretoboard_runners import controls, diagnose, energy, jobs, repeats, scenarios
+from paretoboard_runners import controls, diagnose, energy, explaining, jobs, repeats, scenarios, scoring
 from paretoboard_runners.client import JobFailedError, JobLimits, Worker
-from paretoboard_runners.comparing import Reference, TimedComparison, Timing
+from paretoboard_runners.comparing import CANDIDATE, Reference, TimedComparison, Timing
 from paretoboard_runners.draft import Draft
 from paretoboard_runners.quality import INPUTS, PREDICTIONS
 from paretoboard_runners.runner import Progress, Watch
@@ -28,12 +30,18 @@ from paretoboard_runners.runner import Progress, Watch
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from paretoboard.records import Training
+    from numpy.typing import NDArray
+
+    from paretoboard.records import MetricValue, Training
     from paretoboard.spec import Scenario
 
 # A timed call may answer otherwise than the scored one where the arithmetic depends on the batch; more than this
 # share of other answers means that something else was timed than was scored.
 _MOST_DISAGREEMENT: Final = 0.02
+_UNSCORED_NOTE: Final = (
+    "Quality not measured: {}. Costs are those of the network with initial weights; what depends on their values, as "
+    "the size under LZMA does, would be otherwise."
+)
 
 
 class TimedOtherwiseError(Exception):
@@ -82,25 +90,34 @@ class Measurement:
     def take(self) -> None:
         """Do all phases."""
         scenarios.require(self.run.measure)
+        explaining.require(self.run.measure)
         built = self._build(self.run)
         self._keep_build(built)
         check_device(built.runtime, self.run.profile)
+        if self.run.model.unscored:
+            self.draft.notes.append(_UNSCORED_NOTE.format(self.run.model.unscored))
         inputs = self._score(built)
-        if self.run.measure.timed:
-            self._run_for_speed(built, inputs)
-
-    def _run_for_speed(self, built: jobs.BuildResult, inputs: Path) -> None:
-        """All phases that run the model for its speed, memory and energy."""
         baseline = built
-        if not self.run.is_baseline:
+        if not self.run.is_baseline and (self.run.measure.timed or self.run.measure.explain):
             baseline = self._build(dataclasses.replace(self.run, recipe=Recipe(name=BASELINE)))
+        self._explain(baseline, built)
+        if self.run.measure.timed:
+            self._run_for_speed(baseline, built, inputs)
+
+    def _run_for_speed(self, baseline: jobs.BuildResult, built: jobs.BuildResult, inputs: Path) -> None:
+        """All phases that run the model for its speed, memory and energy."""
         self._probe(built, inputs)
-        references = [Reference(name=BASELINE, artifact=baseline.folder), *self._references()]
+        references = [self._reference(BASELINE, baseline, built), *self._references(built)]
         self._time_all(references, built, inputs)
         self._diagnose(baseline, built, inputs)
         self._energy(built, inputs)
         for scenario in self.run.measure.scenarios:
             self._scenario(built, scenario)
+
+    def _modules(self, built: jobs.BuildResult) -> list[str]:
+        """What the worker imports before its children measure `built`, so that not each of them does."""
+        library = model_library(self.run.model.name)
+        return [runtimes.module_of(built.runtime), *([library] if library else [])]
 
     def _limits(self) -> JobLimits:
         spent = time.monotonic() - self.draft.start
@@ -170,27 +187,76 @@ class Measurement:
             draft.add("train_energy", sum(used_j), n=len(used_j))
 
     def _score(self, built: jobs.BuildResult) -> Path:
-        """Scores, predictions, and the file with the inputs that are timed."""
-        job = jobs.QualityJob(
-            artifact=built.folder,
-            dataset=self.run.dataset,
-            preprocess=self.run.preprocess,
-            data_root=self.data_root,
-            batches=self.run.measure.batches,
-            threads=self.threads,
-        )
+        """Scores, answers, and the file with the inputs that are timed."""
         result, folder = self.held.worker.do(
             "paretoboard_runners.quality:score",
-            job,
+            self._quality_job(built),
             jobs.QualityResult,
-            preload=[runtimes.module_of(built.runtime)],
+            preload=self._modules(built),
             limits=self._limits(),
             on_event=self._on_event,
         )
-        self.draft.metrics += result.metrics
-        with np.load(folder / PREDICTIONS, allow_pickle=False) as arrays:
-            self.draft.predictions = Predictions(**arrays)
+        self.draft.metrics += [found for found in result.metrics if self._means_something(found)]
+        kept, self.draft.answers = scoring.read(folder / PREDICTIONS)
+        if self.run.model.unscored:
+            return folder / INPUTS
+        self.draft.notes += result.notes
+        if isinstance(kept, Detections):
+            self.draft.detections = kept
+        else:
+            self.draft.predictions = kept
         return folder / INPUTS
+
+    def _explain(self, baseline: jobs.BuildResult, built: jobs.BuildResult) -> None:
+        """How far the explanations moved, where the task asks for it; the baseline's are what they moved from."""
+        if not self.run.measure.explain or self.run.is_baseline or self.run.model.unscored:
+            return
+        job = explaining.ExplainJob(
+            artifact=built.folder,
+            baseline=baseline.folder,
+            dataset=self.run.dataset,
+            preprocess=self.run.preprocess,
+            data_root=self.data_root,
+            images=self.run.measure.explain,
+            threads=self.threads,
+        )
+        result, folder = self.held.worker.do(
+            "paretoboard_runners.explaining:explain",
+            job,
+            explaining.ExplainResult,
+            preload=[runtimes.module_of("eager")],
+            limits=self._limits(),
+            on_event=self._on_event,
+        )
+        self.draft.explanation = result.shift(folder)
+        self.draft.metrics += result.metrics()
+
+    def _quality_job(self, built: jobs.BuildResult) -> jobs.QualityJob:
+        return jobs.QualityJob(
+            artifact=built.folder,
+            dataset=self.run.dataset,
+            preprocess=self.run.preprocess,
+            detection=self.run.detection,
+            data_root=self.data_root,
+            batches=self.run.measure.batches,
+            threads=self.threads,
+            corruptions=self.run.measure.corruptions,
+            timed=self.run.measure.timed,
+        )
+
+    def _reference(self, name: str, other: jobs.BuildResult, built: jobs.BuildResult, number: int = 0) -> Reference:
+        """What is timed beside the artifact `built`, with inputs of its own where it takes images of another size."""
+        shapes = [artifact.read_manifest(each.folder).input_shape for each in (other, built)]
+        if shapes[0] == shapes[1]:
+            return Reference(name=name, artifact=other.folder, number=number)
+        _, folder = self.held.worker.do(
+            "paretoboard_runners.quality:first_inputs",
+            self._quality_job(other),
+            jobs.QualityResult,
+            limits=self._limits(),
+            on_event=self._on_event,
+        )
+        return Reference(name=name, artifact=other.folder, number=number, input_file=folder / INPUTS)
 
     def _probe(self, built: jobs.BuildResult, inputs: Path) -> None:
         job = jobs.ProbeJob(
@@ -215,13 +281,13 @@ class Measurement:
         draft.add("load", result.load_s, n=1)
         draft.add("first_inference", result.first_inference_s, n=1)
 
-    def _references(self) -> list[Reference]:
+    def _references(self, built: jobs.BuildResult) -> list[Reference]:
         """What the recipe is timed against besides the baseline, built; what can't be is a note and no failure."""
         found = []
         for number, recipe in enumerate(self.run.recipe.references, 1):
             with self._noting(recipe.name):
-                built = self._build(dataclasses.replace(self.run, recipe=recipe))
-                found.append(Reference(name=recipe.name, artifact=built.folder, number=number))
+                other = self._build(dataclasses.replace(self.run, recipe=recipe))
+                found.append(self._reference(recipe.name, other, built, number))
         ablation = self.run.recipe.ablation
         for variant in ablation.impossible if ablation else ():
             self.draft.notes.append(f"{variant.name} can't be made: {variant.reason}.")
@@ -250,7 +316,7 @@ class Measurement:
             run=self.run,
             candidate=built.folder,
             input_file=inputs,
-            preload=[runtimes.module_of(built.runtime)],
+            preload=self._modules(built),
             noise_floor=self.noise_floor,
             limits=self._limits,
             watch=lambda done, text: self.watch(Progress(stage="timing", done=done, text=text)),
@@ -305,7 +371,7 @@ class Measurement:
                 "paretoboard_runners.energy:measure",
                 job,
                 energy.EnergyResult,
-                preload=[runtimes.module_of(built.runtime)],
+                preload=self._modules(built),
                 limits=self._limits(),
                 on_event=self._on_event,
             )[0]
@@ -318,9 +384,11 @@ class Measurement:
     def _time(self, timing: Timing, reference: Reference, batch: int) -> None:
         timed = timing.against(reference, batch)
         self.draft.timed.append(timed)
-        assert self.draft.predictions is not None
-        self._check_answers(timed, self.draft.predictions)
-        reason = repeats.caching(timed.repeat_effects)
+        assert self.draft.answers is not None
+        self._check_answers(timed, self.draft.answers)
+        calls = timed.calls
+        call_s = float(np.median(calls.wall_ns[calls.arm == CANDIDATE])) / 1e9
+        reason = repeats.caching(timed.repeat_effects, call_s)
         if reason:
             raise TimedOtherwiseError(f"batch {batch}: {reason}")
 
@@ -342,20 +410,23 @@ class Measurement:
             "paretoboard_runners.scenarios:measure",
             job,
             scenarios.ScenarioResult,
-            preload=[runtimes.module_of(built.runtime)],
+            preload=self._modules(built),
             limits=self._limits(),
             on_event=self._on_event,
         )[0]
-        self.draft.metrics += result.metrics
+        self.draft.metrics += [found for found in result.metrics if self._means_something(found)]
         self.draft.notes += result.notes
-        assert self.draft.predictions is not None
-        scored = self.draft.predictions.top_classes[list(result.positions), 0]
+        assert self.draft.answers is not None
+        scored = self.draft.answers[list(result.positions)]
         same = int((scored == np.asarray(result.classes)).sum())
         self._judge_answers(f"scenario {scenario}", "of accuracy mode", same, len(scored))
 
-    def _check_answers(self, timed: TimedComparison, predictions: Predictions) -> None:
-        """The timed run is the accurate run: kept outputs of timed calls against the scored ones (MLPerf's TEST01)."""
-        scored = predictions.top_classes[:, 0]
+    def _check_answers(self, timed: TimedComparison, scored: NDArray[np.int64]) -> None:
+        """The timed run is the accurate run: kept outputs of timed calls against the scored ones (MLPerf's TEST01).
+
+        Args:
+            scored: (images,) the answer to each image of the subset, when it was scored.
+        """
         answers = [
             (int(best), int(scored[(kept.position * timed.comparison.batch + offset) % len(scored)]))
             for kept in timed.outputs
@@ -364,6 +435,10 @@ class Measurement:
         same = sum(1 for best, right in answers if best == right)
         about = f"batch {timed.comparison.batch} against {timed.comparison.against}"
         self._judge_answers(about, "kept from timed calls", same, len(answers))
+
+    def _means_something(self, found: MetricValue) -> bool:
+        """Whether a metric is one of cost, or the network has its weights."""
+        return not self.run.model.unscored or METRICS[found.name].kind not in ("quality", "behaviour")
 
     def _judge_answers(self, about: str, origin: str, same: int, answers: int) -> None:
         if answers - same > _MOST_DISAGREEMENT * answers:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from paretoboard import runtimes
+from paretoboard import artifact, models, runtimes
 from paretoboard.process import resident_bytes
 from paretoboard_runners import jobs
 
@@ -28,6 +28,10 @@ def probe(job: jobs.ProbeJob, _folder: Path, emit: Emitter) -> jobs.ProbeResult:
     emit({"stage": "memory", "done": 0.0, "text": job.runtime})
     images = np.load(job.input_file)
     runtimes.idle(job.runtime)
+    # What defines a network is no more a part of it than its runtime is: a library of networks takes seconds to import.
+    manifest = artifact.read_manifest(job.artifact)
+    if manifest.form == "torch":
+        models.import_definition(manifest.architecture)
     idle_bytes = resident_bytes("VmHWM")
     start = time.perf_counter()
     session = runtimes.open(job.artifact, threads=job.threads, batches=job.batches)

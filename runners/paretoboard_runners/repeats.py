@@ -17,7 +17,9 @@ from paretoboard_runners import timing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BOUND: Final = 0.10  # a repeated input may be so much faster
+BOUND: Final = 0.10  # a repeated input may be so much faster,
+SHORT_BOUND: Final = 0.20  # and so much where a call is short: reading an input that no cache holds is a part of it
+SHORT_S: Final = 0.0002
 BLOCKS: Final = 3  # at least, in each launch, however slow the calls: those of two launches make an interval
 SECONDS: Final = 0.05  # and at least so long
 _MOST_CALLS: Final = 16  # of a leg: every call needs an input of its own
@@ -59,12 +61,17 @@ def measure(arm: RepeatableArm, plan: timing.LaunchPlan) -> tuple[float, ...]:
     return tuple(effects)
 
 
-def caching(effects_by_launch: Sequence[Sequence[float]]) -> str:
-    """What speaks for a cache of answers, "" where nothing does: a speed-up past the bound, and one past chance."""
+def caching(effects_by_launch: Sequence[Sequence[float]], call_s: float) -> str:
+    """What speaks for a cache of answers, "" where nothing does: a speed-up whose whole interval is past the bound.
+
+    Args:
+        call_s: how long a call takes, in seconds.
+    """
     if not any(effects_by_launch):
         return ""
     effect = stats.estimate(effects_by_launch)
-    if effect.log_ratio > -math.log1p(BOUND) or not effect.high < 0:
+    bound = SHORT_BOUND if call_s < SHORT_S else BOUND
+    if not effect.high < -math.log1p(bound):
         return ""
     faster = math.expm1(-effect.log_ratio)
     return f"calls with the same input again are {faster:.0%} faster than with inputs never seen: answers are cached"

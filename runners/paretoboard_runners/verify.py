@@ -13,7 +13,7 @@ from paretoboard_runners.repeating import unrepeatable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from paretoboard.records import Comparison, RunRecord
+    from paretoboard.records import Comparison, Detections, RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,10 @@ def _findings(stored: RunRecord, repeated: RunRecord) -> Iterator[Finding]:
     if stored.predictions is not None and repeated.predictions is not None:
         said, says = stored.predictions, repeated.predictions
         same = np.array_equal(said.top_classes, says.top_classes) and np.array_equal(said.top_scores, says.top_scores)
+        same = same and all(
+            np.array_equal(before.best, after.best)
+            for before, after in zip(said.corrupted, says.corrupted, strict=False)
+        )
         agreeing = int((said.top_classes[:, 0] == says.top_classes[:, 0]).sum())
         images = len(said.labels)
         yield Finding(
@@ -66,6 +70,8 @@ def _findings(stored: RunRecord, repeated: RunRecord) -> Iterator[Finding]:
             stored=f"{images} images",
             repeated="equal to the bit" if same else f"{agreeing} of {images} best guesses equal",
         )
+    if stored.detections is not None and repeated.detections is not None:
+        yield _same_boxes(stored.detections, repeated.detections)
     for timed in stored.comparisons:
         for again in repeated.comparisons:
             if (timed.batch, timed.against) == (again.batch, again.against):
@@ -75,6 +81,18 @@ def _findings(stored: RunRecord, repeated: RunRecord) -> Iterator[Finding]:
                     stored=_ratio(timed),
                     repeated=_ratio(again),
                 )
+
+
+def _same_boxes(said: Detections, says: Detections) -> Finding:
+    columns = ("image", "boxes", "classes", "scores")
+    same = all(np.array_equal(getattr(said, name), getattr(says, name)) for name in columns)
+    boxes = f"{len(said.scores)} boxes in {len(said.objects.sizes)} images"
+    return Finding(
+        what="detections",
+        holds=same,
+        stored=boxes,
+        repeated="equal to the bit" if same else f"{len(says.scores)} boxes, not the same ones",
+    )
 
 
 def _same_bits(what: str, stored: str, repeated: str, may_differ: str) -> Finding:

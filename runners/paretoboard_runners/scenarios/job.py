@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from paretoboard import datasets, runtimes
+from paretoboard import artifact, datasets, runtimes
 from paretoboard.errors import NotApplicableError
 from paretoboard.records import MetricValue
 from paretoboard.spec import DatasetUse, MeasureSpec, Preprocess, Scenario
@@ -79,11 +79,12 @@ def require(measure: MeasureSpec, find: Callable[[str], object] = importlib.util
 
 def measure(job: ScenarioJob, folder: Path, emit: Emitter) -> ScenarioResult:
     """Both modes of one scenario; LoadGen's logs last only as long as this takes."""
-    images = datasets.read_subset(job.dataset.name, job.dataset.subset, job.data_root)
+    sized = artifact.sized_for(artifact.read_manifest(job.artifact).input_shape, job.preprocess)
+    images = datasets.read_subset(job.dataset, job.dataset.subset, job.data_root, sized)
     positions = sample_positions(len(images), job.durations.images)
     batch = _batch(job)
     session = runtimes.open(job.artifact, threads=job.threads, batches=(batch,))
-    system = System(session, images.pixels[positions], job.preprocess, batch)
+    system = System(session, images.pixels[positions], sized, batch)
 
     def progress(done: float, text: str) -> None:
         emit({"stage": "scenarios", "done": done, "text": f"{job.scenario}: {text}"})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from paretoboard import stats
-from paretoboard.metrics import METRICS
-from paretoboard.records import MetricValue
+from paretoboard_runners.measured import measured
 from paretoboard_runners.scenarios import durations
 from paretoboard_runners.scenarios.loadgen import LoadTest
 from paretoboard_runners.scenarios.logs import DetailLog
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from paretoboard.records import MetricValue
     from paretoboard.spec import Scenario
 
 _NS: Final = 1e9
@@ -99,9 +99,8 @@ def top1(scenario: Scenario, labels: NDArray[np.int64], classes: NDArray[np.int6
     """The accuracy of what accuracy mode answered."""
     right = int((labels == classes).sum())
     interval = stats.wilson(right, len(labels))
-    value = _value("top1", scenario, right / len(labels), len(labels))
-    return replace(value, low=interval.low, high=interval.high)
+    return measured("top1", right / len(labels), len(labels), scope=f"scenario={scenario}", interval=interval)
 
 
 def _value(name: str, scenario: Scenario, value: float, n: int) -> MetricValue:
-    return MetricValue(name=name, scope=f"scenario={scenario}", value=value, n=n, unit=METRICS[name].unit)
+    return measured(name, value, n, scope=f"scenario={scenario}")
