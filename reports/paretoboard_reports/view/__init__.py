@@ -5,8 +5,10 @@ from __future__ import annotations
 from paretoboard_reports.view.boards import ALLOWED_LOSS, page
 from paretoboard_reports.view.model import (
     Board,
+    Breaks,
     Contribution,
     Contributions,
+    CorruptionLine,
     Curves,
     Details,
     Effect,
@@ -22,8 +24,10 @@ from paretoboard_reports.view.numbers import Quantity, signed
 __all__ = [
     "ALLOWED_LOSS",
     "Board",
+    "Breaks",
     "Contribution",
     "Contributions",
+    "CorruptionLine",
     "Curves",
     "Details",
     "Effect",

@@ -15,6 +15,7 @@ from paretoboard_reports.view.model import Answer, Board, Figure, Page, Point
 from paretoboard_reports.view.ranking import AXES, Axis
 from paretoboard_reports.view.rows import Columns, axis_column, rows
 from paretoboard_reports.view.select import groups
+from paretoboard_reports.view.subsets import subset_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,11 +36,12 @@ def page(records: Iterable[RunRecord], damaged: Sequence[str] = ()) -> Page:
         records: with their predictions, in any order; without them there are no paired verdicts on quality.
         damaged: what could not be read, in words.
     """
-    return Page(boards=tuple(board(group) for group in groups(records)), damaged=tuple(damaged))
+    found = groups(records)
+    return Page(boards=tuple(board(group, found) for group in found), damaged=tuple(damaged))
 
 
-def board(group: Group) -> Board:
-    """The board of one group of comparable records."""
+def board(group: Group, others: Sequence[Group] = ()) -> Board:
+    """The board of one group of comparable records; `others` may be of the same model on more images."""
     record, columns = group.latest, Columns.of(group)
     found = rows(group, columns)
     self_check = _self_check(group, columns)
@@ -59,7 +61,9 @@ def board(group: Group) -> Board:
         units={column: scale.unit for column, scale in columns.scales.items()},
         facts=header.facts(group, columns, found),
         warnings=header.warnings(group, self_check),
+        unscored=header.unscored(record),
         resolution=header.resolution(columns, found),
+        subset_ranks=subset_ranks(group, others),
         self_check=self_check,
         answers=tuple(_answers(found, metric_label(columns.quality))),
         figures=tuple(_figure(axis, found, columns) for axis in AXES if any(axis.name in row.places for row in found)),

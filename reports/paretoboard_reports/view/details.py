@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from paretoboard.metrics import METRICS
+from paretoboard_reports.view.breaks import breaks_of
 from paretoboard_reports.view.curves import search_curves, training_curves
 from paretoboard_reports.view.effects import speed_effects
 from paretoboard_reports.view.explanation import explanation
-from paretoboard_reports.view.model import ClassLine, Confusion, Details, Line, Step
+from paretoboard_reports.view.model import ClassLine, Confusion, Details, Line, ObjectLine, Step
 from paretoboard_reports.view.numbers import Scale, quantity, significant
+from paretoboard_reports.view.select import baseline_for
 from paretoboard_reports.view.training import cost_of_training
 
 if TYPE_CHECKING:
@@ -19,14 +21,19 @@ if TYPE_CHECKING:
 
     from paretoboard.records import RunRecord
     from paretoboard_reports.view.model import Effect
+    from paretoboard_reports.view.numbers import Quantity
     from paretoboard_reports.view.select import Cell
 
 # A table of confusions with more classes than this is not read by anybody.
 MOST_CLASSES: Final = 20
+_BY_CLASS: Final = ("precision", "recall", "f1")
 _LABELS: Final = {
     "top1": "Top-1",
     "top5": "Top-5",
     "f1": "F1",
+    "mAP": "mAP",
+    "AP50": "AP50",
+    "AP75": "AP75",
     "macs": "MACs",
     "latency_p90": "Latency p90",
     "latency_p99": "Latency p99",
@@ -41,8 +48,18 @@ def metric_label(name: str) -> str:
     return _LABELS.get(name, name.replace("_", " ").capitalize())
 
 
-def details(cell: Cell, quality_metric: str, quality_effect: Effect | None, training_effect: Effect | None) -> Details:
-    """The latest run of a cell in full, and one line for every seed."""
+def details(
+    cell: Cell,
+    cells: Sequence[Cell],
+    quality_metric: str,
+    quality_effect: Effect | None,
+    training_effect: Effect | None,
+) -> Details:
+    """The latest run of a cell in full, and one line for every seed.
+
+    Args:
+        cells: all of the board, the baseline's among them.
+    """
     record = cell.latest
     effects = speed_effects(record)
     if quality_effect is not None:
@@ -54,8 +71,10 @@ def details(cell: Cell, quality_metric: str, quality_effect: Effect | None, trai
         lines=tuple(_lines(record)),
         effects=effects,
         classes=_classes(record),
+        objects=_objects(record),
         confusion=_confusion(record),
         explanation=explanation(record.diagnosis),
+        breaks=breaks_of(record, baseline_for(record, cell, cells), quality_metric),
         search=search_curves(cell.records),
         training=training_curves(cell.records),
         training_cost=cost_of_training(cell.records),
@@ -113,14 +132,23 @@ def _scope_order(scope: str) -> tuple[str, int]:
 
 
 def _classes(record: RunRecord) -> tuple[ClassLine, ...]:
-    indices = sorted({_scope_order(v.scope)[1] for v in record.metrics if v.scope.startswith("class=")})
+    named = (v for v in record.metrics if v.name in _BY_CLASS and v.scope.startswith("class="))
+    indices = sorted({_scope_order(v.scope)[1] for v in named})
     found = []
     for index in indices[:MOST_CLASSES]:
-        values = [record.metric(name, f"class={index}") for name in ("precision", "recall", "f1")]
-        shown = [significant(100 * value.value) if value else "–" for value in values]
+        values = [record.metric(name, f"class={index}") for name in _BY_CLASS]
+        shown = ["–" if value is None else _with_half(quantity(value)) for value in values]
         images = int((record.predictions.labels == index).sum()) if record.predictions is not None else 0
         found.append(ClassLine(index=index, images=images, precision=shown[0], recall=shown[1], f1=shown[2]))
     return tuple(found)
+
+
+def _objects(record: RunRecord) -> tuple[ObjectLine, ...]:
+    found = [value for value in record.metrics if value.name == "mAP" and value.scope.startswith("class=")]
+    lines = [
+        ObjectLine(index=_scope_order(value.scope)[1], objects=value.n, quantity=quantity(value)) for value in found
+    ]
+    return tuple(sorted(lines, key=lambda line: line.index))
 
 
 def _confusion(record: RunRecord) -> Confusion | None:
@@ -184,4 +212,8 @@ def _seed_text(record: RunRecord, quality_metric: str) -> str:
     if value is None:
         return "no quality measured"
     shown = quantity(value)
-    return f"{metric_label(quality_metric)} {shown.text}{f' ± {shown.half}' if shown.half else ''} {shown.unit}"
+    return f"{metric_label(quality_metric)} {_with_half(shown)} {shown.unit}"
+
+
+def _with_half(shown: Quantity) -> str:
+    return f"{shown.text} ± {shown.half}" if shown.half else shown.text

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from paretoboard.compare import quality_change, under_holm
 from paretoboard.metrics import METRICS
 from paretoboard.spec import BASELINE
-from paretoboard_reports.view.model import Effect
-from paretoboard_reports.view.numbers import Scale, interval, significant
+from paretoboard.stats import wilson
+from paretoboard_reports.view.model import Effect, Resolves
+from paretoboard_reports.view.numbers import PERCENT, POINTS, Scale, interval, significant
 from paretoboard_reports.view.select import baseline_for
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
     from paretoboard.compare import Change
     from paretoboard.records import Comparison, RunRecord, Verdict
+    from paretoboard_reports.view.numbers import Quantity
     from paretoboard_reports.view.select import Cell
 
 Key = TypeVar("Key")
-_POINTS: Final = Scale(source_unit="1", unit="points", factor=100.0)
 TIMES: Final = Scale(source_unit="1", unit="×", factor=1.0)
 SPEED_WORDS: Final[Mapping[Verdict, str]] = {
     "better": "faster",
@@ -73,13 +74,34 @@ def _quality(changes: Sequence[Change]) -> Effect:
             min(change.low for change in changes),
             max(change.high for change in changes),
             changes[0].n,
-            _POINTS,
+            POINTS,
         ),
         verdict=verdict,
         words=verdict,
         reason=_reason(verdict, [change.reason for change in changes]),
         note="; ".join(_quality_note(change) for change in changes),
+        resolves=_resolves(changes),
     )
+
+
+def _resolves(changes: Sequence[Change]) -> Resolves | None:
+    """Of several seeds the one whose images show least; None where all boxes are alike, so that nothing varies."""
+    change = max(changes, key=lambda found: found.decided_from)
+    if not change.decided_from:
+        return None
+    return Resolves(
+        discordant=_discordant(change),
+        decided=interval(change.decided_from, None, None, change.n, POINTS),
+        found=interval(change.found_from, None, None, change.n, POINTS),
+    )
+
+
+def _discordant(change: Change) -> Quantity | None:
+    if change.gained is None or change.lost is None:
+        return None
+    count = change.gained + change.lost
+    ends = wilson(count, change.n)
+    return interval(count / change.n, ends.low, ends.high, change.n, PERCENT)
 
 
 def speed_effect(records: Sequence[RunRecord], batch: int) -> Effect | None:
@@ -135,9 +157,14 @@ def _reason(verdict: Verdict, reasons: Sequence[str]) -> str:
 def _quality_note(change: Change) -> str:
     name = METRICS[change.metric].name
     other = "the baseline" if change.against == BASELINE else change.against
+    if change.gained is None or change.lost is None:
+        return (
+            f"{name} on the same {change.n:,} images; both from the same images drawn again, "
+            f"{change.test} {p_text(change.p_value)}"
+        )
     return (
         f"{name} on the same {change.n:,} images: {change.gained:,} only this one gets right, "
-        f"{change.lost:,} only {other}; McNemar exact {p_text(change.p_value)}"
+        f"{change.lost:,} only {other}; {change.test} {p_text(change.p_value)}"
     )
 
 

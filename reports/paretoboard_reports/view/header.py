@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from paretoboard.plan import METRICS_VERSION, PROTOCOL, digest
 from paretoboard_reports.view.details import metric_label
 from paretoboard_reports.view.model import Facts
-from paretoboard_reports.view.numbers import rounded, significant
+from paretoboard_reports.view.numbers import significant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,6 +49,8 @@ def facts(group: Group, columns: Columns, rows: Sequence[Row]) -> tuple[Facts, .
 def warnings(group: Group, self_check: Effect | None) -> tuple[str, ...]:
     """What a reader should know before believing a number."""
     found = []
+    if reason := unscored(group.latest):
+        found.append(f"{reason.capitalize()}. Costs are those of the network with initial weights.")
     if self_check is not None and self_check.verdict in ("better", "worse"):
         found.append(
             f"Self-check failed: the baseline timed against itself came out {self_check.words}. "
@@ -65,25 +66,32 @@ def warnings(group: Group, self_check: Effect | None) -> tuple[str, ...]:
     return tuple(found)
 
 
+def unscored(record: RunRecord) -> str:
+    """Why a record has no quality, as in "quality not measured: weights missing"; "" where it could have one."""
+    weights = record.spec.get("model", {}).get("weights") or {}
+    return "quality not measured: weights missing" if weights.get("missing") else ""
+
+
 def resolution(columns: Columns, rows: Sequence[Row]) -> str:
-    """The smallest difference in quality that this subset can show."""
-    widths = [
-        (effect.quantity.high - effect.quantity.low) / 2
-        for row in rows
-        # Recipes that answer alike say nothing about how far apart others have to be.
-        if (effect := row.quality_effect) is not None
-        and effect.quantity.value != 0
-        and effect.quantity.low is not None
-        and effect.quantity.high is not None
-    ]
-    images = _images(rows)
-    if not widths or not images:
+    """What difference in quality this subset can show, given how often the recipes disagree with the baseline."""
+    effects = [row.quality_effect for row in rows if row.quality_effect is not None]
+    # Recipes that answer alike say nothing about how far apart others have to be.
+    telling = [effect for effect in effects if effect.quantity.value != 0] or effects
+    found = [effect.resolves for effect in telling if effect.resolves is not None]
+    if not found:
         return ""
-    points = 100 * median(widths)
-    shown, _ = rounded(points, points)
+    # The middle one of those that are there, so that its three numbers are of one recipe.
+    middle = sorted(found, key=lambda resolves: resolves.decided.value)[len(found) // 2]
+    decided, true = (significant(100 * found.value, 2) for found in (middle.decided, middle.found))
+    where = (
+        f", where only one of the two is right on {middle.discordant.text} % of them, as is usual here"
+        if middle.discordant
+        else ""
+    )
     return (
-        f"{images:,} images tell two recipes apart in {metric_label(columns.quality)} from a difference of "
-        f"about {shown} points on; smaller ones stay undecided."
+        f"{_images(rows):,} images tell a recipe from the baseline in {metric_label(columns.quality)} from a "
+        f"difference of about {decided} points on{where}; smaller differences stay undecided. A true difference of "
+        f"{true} points is found four times in five. Open a row for its own figures."
     )
 
 

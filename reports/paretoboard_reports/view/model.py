@@ -16,6 +16,16 @@ Family = Literal["baseline", "runtime", "quantize", "prune", "train", "combined"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resolves:
+    """What difference in quality the images can show, given how often the two models disagree."""
+
+    # Images that only one of the two gets right; None where a quality is of all images together.
+    discordant: Quantity | None
+    decided: Quantity  # points: the smallest difference that would be told from none
+    found: Quantity  # points: a true difference that is told from none in four of five trials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """How a recipe differs from the baseline, and whether that is real."""
 
@@ -24,6 +34,7 @@ class Effect:
     words: str  # "faster", "worse", "undecided", ...
     reason: str  # why it is undecided, "" otherwise
     note: str  # what the verdict rests on: test, p, launches, clock
+    resolves: Resolves | None = None  # of a quality that was compared on the same images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +65,15 @@ class ClassLine:
     precision: str
     recall: str
     f1: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectLine:
+    """How well objects of one class are found."""
+
+    index: int
+    objects: int
+    quantity: Quantity  # average precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +181,83 @@ class Curves:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FlipLine:
+    """An image that a recipe answers otherwise than the baseline."""
+
+    image: str
+    label: int
+    before: int  # the baseline's answer
+    after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlipList:
+    """The images that flip in one direction."""
+
+    direction: str
+    count: int
+    lines: tuple[FlipLine, ...]  # the first of them
+    more: int  # that are not listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassChangeLine:
+    """How a recipe's recall of one class differs from the baseline's."""
+
+    index: int
+    images: int
+    lost: int
+    gained: int
+    effect: Effect  # points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorruptionLine:
+    """What one corruption of the images costs a recipe, in points of `score`."""
+
+    corruption: str
+    does: str  # in words, with its strength
+    score: str
+    value: str  # %, under the corruption
+    drop: Quantity
+    baseline_drop: str  # "–" where it is not known
+    further: Effect | None  # how much less it drops than the baseline; above zero is better
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """An image beside the maps of both models."""
+
+    image: str
+    similarity: str
+    png: str  # base64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplanationMove:
+    """How far what the model looks at moved from what the baseline looks at."""
+
+    method: str
+    reason: str  # why nothing was compared, "" where it was
+    similarity: Quantity | None
+    worst: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaks:
+    """What a recipe breaks beside overall quality; of several seeds, the latest run."""
+
+    agreement: Quantity | None  # with the baseline; None for the baseline itself, and where images differ
+    flips: tuple[FlipList, ...]
+    classes: tuple[ClassChangeLine, ...]  # those that lose most
+    more_classes: int  # that have images and are not listed
+    calibration: Quantity | None  # expected calibration error
+    calibration_effect: Effect | None  # points of it beside the baseline's; below zero is better
+    corruptions: tuple[CorruptionLine, ...]
+    explanation: ExplanationMove | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
     """What a row folds out to; of several seeds, the latest run."""
 
@@ -168,8 +265,10 @@ class Details:
     lines: tuple[Line, ...]
     effects: tuple[tuple[str, Effect], ...]  # (what is compared, how it came out)
     classes: tuple[ClassLine, ...]
+    objects: tuple[ObjectLine, ...]  # of a task that finds objects
     confusion: Confusion | None
     explanation: Explanation | None
+    breaks: Breaks | None  # None without predictions
     search: Curves | None  # of all seeds; None where nothing was searched
     training: Curves | None  # of all seeds; None where nothing was trained
     training_cost: tuple[tuple[int, str], ...]  # (seed, images, seconds and how many settings were tried)
@@ -313,7 +412,9 @@ class Board:
     units: Mapping[str, str]  # column -> unit
     facts: tuple[Facts, ...]
     warnings: tuple[str, ...]
-    resolution: str
+    resolution: str  # what difference in quality these images can show
+    subset_ranks: str  # how alike this subset and a larger one rank the recipes, "" where none is at hand
+    unscored: str  # why no recipe has a quality, "" where they could have one
     self_check: Effect | None
     answers: tuple[Answer, ...]
     figures: tuple[Figure, ...]

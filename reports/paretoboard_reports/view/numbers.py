@@ -33,6 +33,11 @@ class Scale:
     factor: float  # from the record's unit
 
 
+# Of shares.
+POINTS: Final = Scale(source_unit="1", unit="points", factor=100.0)
+PERCENT: Final = Scale(source_unit="1", unit="%", factor=100.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
     """A number with its interval, as measured and as shown."""

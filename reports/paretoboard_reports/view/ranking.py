@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from paretoboard.compare import correct
+from paretoboard.compare import correct, drawn
 from paretoboard.pareto import front_probability, layers
 from paretoboard.records import MetricValue, RunRecord
 from paretoboard_reports.view.model import AxisName, Place, Standing
@@ -104,12 +104,15 @@ def _quality_draws(
     """
     draws = np.repeat(quality[None, :], DRAWS, axis=0)
     answers = [_answers(entry, metric) for entry in entries]
+    kept = [_kept_draws(entry, metric) for entry in entries]
     images = {len(found) for found in answers if found is not None}
     weights = {count: rng.multinomial(count, np.full(count, 1 / count), size=DRAWS) for count in sorted(images)}
     for index, (entry, found) in enumerate(zip(entries, answers, strict=True)):
         if found is not None:
             # The last digits depend on the order of summation; ties must not.
             draws[:, index] = np.round(weights[len(found)] @ found / len(found), 12)
+        elif (own := kept[index]) is not None:
+            draws[:, index] = own
         elif entry.quality is not None and entry.quality.low is not None and entry.quality.high is not None:
             spread = (entry.quality.high - entry.quality.low) / (2 * _Z95)
             draws[:, index] += spread * rng.standard_normal(DRAWS)
@@ -121,6 +124,15 @@ def _answers(entry: Entry, metric: str) -> NDArray[np.float64] | None:
     found = [correct(record, metric) for record in entry.records]
     kept = [one for one in found if one is not None]
     if not kept or len(kept) < len(found) or len({len(one) for one in kept}) > 1:
+        return None
+    return np.asarray(np.mean(kept, axis=0, dtype=np.float64))
+
+
+def _kept_draws(entry: Entry, metric: str) -> NDArray[np.float64] | None:
+    """(DRAWS,) of a quality whose draws are in the records, the mean over seeds; None where they are not in each."""
+    found = [drawn(record, metric) for record in entry.records]
+    kept = [one[:DRAWS] for one in found if one is not None and len(one) >= DRAWS]
+    if not kept or len(kept) < len(found) or not np.isfinite(kept).all():
         return None
     return np.asarray(np.mean(kept, axis=0, dtype=np.float64))
 

@@ -6,12 +6,14 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from paretoboard.metrics import GUESSES
 from paretoboard.plan import digest
 from paretoboard.records import MetricValue
 from paretoboard.spec import BASELINE
 from paretoboard.stats import wilson
+from paretoboard_reports.view import header
 from paretoboard_reports.view.contributions import contributions
 from paretoboard_reports.view.details import details, steps_in_words
 from paretoboard_reports.view.effects import quality_effects, speed_effect
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from paretoboard.records import Provenance, RunRecord
     from paretoboard_reports.view.model import AxisName, Effect, Family, Place
     from paretoboard_reports.view.select import Cell, Group
-
-# Metrics whose value is a share of images, each right or wrong.
-_SHARES: Final = ("top1", "top5")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +114,7 @@ def over_seeds(records: Sequence[RunRecord], name: str, scope: str) -> MetricVal
 
 
 def rows(group: Group, columns: Columns) -> tuple[Row, ...]:
-    """The rows of a board: by layer, then quality; those without numbers last, by name."""
+    """The rows of a board: by layer, then quality; those without quality by speed, those without numbers last."""
     # A run that failed has no numbers, hence no place; it is an entry like any other.
     entries = [_entry(cell, group.cells, columns) for cell in group.cells]
     where = places(entries, columns.quality)
@@ -177,7 +176,7 @@ def _row(
         build_time=columns.shown(cell, "build_time"),
         train_time=columns.shown(cell, "training"),
         train_speedup=train_speedup,
-        details=details(cell, columns.quality, effect, train_speedup),
+        details=details(cell, group.cells, columns.quality, effect, train_speedup),
     )
 
 
@@ -228,10 +227,12 @@ def axis_column(axis: AxisName) -> str:
     return "file_size" if axis == "size" else axis
 
 
-def _rank(row: Row) -> tuple[bool, float, float, str, str]:
+def _rank(row: Row) -> tuple[bool, float, float, float, str, str]:
     layer = float(row.place.layer) if row.place is not None and row.place.layer else float("inf")
     quality = row.quality.value if row.quality is not None else float("-inf")
-    return row.status != "ok", layer, -quality, row.recipe, row.anchor
+    # What has no quality has no layer either; of such the fastest comes first.
+    cost = row.costs["latency"].value if row.quality is None and "latency" in row.costs else float("inf")
+    return row.status != "ok", layer, -quality, cost, row.recipe, row.anchor
 
 
 def _scale(group: Group, name: str, scope: str) -> Scale:
@@ -241,7 +242,7 @@ def _scale(group: Group, name: str, scope: str) -> Scale:
 
 
 def _with_interval(value: MetricValue) -> MetricValue:
-    if value.low is not None or value.name not in _SHARES or value.n < 1:
+    if value.low is not None or value.name not in GUESSES or value.n < 1:
         return value
     found = wilson(round(value.value * value.n), value.n)
     return MetricValue(
@@ -256,7 +257,8 @@ def _with_interval(value: MetricValue) -> MetricValue:
 
 
 def _tags(cell: Cell, group: Group) -> tuple[str, ...]:
-    tags = []
+    unscored = header.unscored(cell.latest)
+    tags = [unscored] if cell.measured and unscored else []
     newest = group.latest.provenance
     if cell.latest.provenance.environment_id != newest.environment_id:
         tags.append(f"other environment: {_differs(cell.latest.provenance, newest)}")
