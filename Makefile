@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help board debian test check format schema bench bench-kill bench-rigor bench-train bench-parity clean
+.PHONY: help board debian test check format schema bench bench-kill bench-rigor bench-train bench-parity bench-subsets bench-evaluation clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -67,6 +67,14 @@ bench-train: .venv/installed-test ## Images per second of the trainer beside a b
 # What is built is kept in results/parity. ONLY=ort compares with one library only.
 bench-parity: .venv/installed-test ## Our recipes beside the libraries' own procedures: half an hour; QUICK=1: minutes
 	PYTHONPATH=tests $(BIN)/python -m bench.parity $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--extent quick)
+
+# QUICK=1 draws a tenth of the subsets.
+bench-subsets: .venv/installed-test ## How often subsets of ImageNet rank two models wrongly, and our verdicts
+	PYTHONPATH=tests $(BIN)/python -m bench.subsets $(if $(QUICK),--extent quick)
+
+# QUICK=1 takes a quarter of the pairs.
+bench-evaluation: .venv/installed-test ## Images per second of an evaluation beside its model alone
+	PYTHONPATH=tests $(BIN)/python -m bench.evaluation $(if $(QUICK),--extent quick)
 
 schema: .venv/installed ## Write tasks/task.schema.json, with which editors check task files
 	$(BIN)/python -m paretoboard.taskfile.schema tasks/task.schema.json

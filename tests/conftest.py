@@ -23,11 +23,17 @@ NOT_CHANGED = f"set {CHANGE}=1 to let tests change settings of this machine for 
 # Files of more than a minute, the longest first: one that began last would keep the other cores waiting in the end.
 LONGEST = (
     "test_run.py",
+    "test_new.py",
+    "test_imagenet_networks.py",
     "test_techniques_contract.py",
+    "test_detection_run.py",
     "test_train_techniques.py",
     "test_local.py",
     "test_contributions.py",
     "test_input_pipeline.py",
+    "test_breaks_run.py",
+    "test_fastestdet.py",
+    "test_run_folder.py",
     "test_published_weights.py",
     "test_tune.py",
     "test_verify.py",
@@ -92,6 +98,22 @@ def cifar10_root(data_root: Path) -> Path:
         if not (data_root / "cifar-10-batches-bin" / batch).exists():
             pytest.skip(f"no {batch} of CIFAR-10 in {data_root}")
     return data_root
+
+
+@pytest.fixture(scope="session")
+def imagenet_root(data_root: Path) -> Path:
+    """A data root with the ImageNet images that tasks/imagenet names."""
+    if not (data_root / "imagenet" / "val").is_dir():
+        pytest.skip(f"no ImageNet in {data_root}")
+    return data_root
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A per-user cache folder that begins empty."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "paretoboard"
 
 
 @pytest.fixture(scope="session")

@@ -80,6 +80,31 @@ EXPECTED: dict[str, list[tuple[str, int, str]]] = {
     "weights_and_train.toml": [
         ("weights_and_train.toml", 13, "model: needs exactly one of 'weights' and 'train', found both")
     ],
+    "weights_of_two_kinds.toml": [
+        (
+            "weights_of_two_kinds.toml",
+            15,
+            "model.weights: needs either 'file' and 'sha256' or 'enum', found 'file' and 'enum'",
+        )
+    ],
+    "file_beside_a_name.toml": [
+        ("file_beside_a_name.toml", 13, "model: needs exactly one of 'name' and 'file', found both"),
+        ("file_beside_a_name.toml", 15, "model.file: 'net.onnx': no such file, looked at "),
+    ],
+    "file_is_missing.toml": [("file_is_missing.toml", 14, "model.file: 'net.onnx': no such file, looked at ")],
+    "file_of_another_kind.toml": [
+        ("file_of_another_kind.toml", 14, "model.file: found 'net.pth' (a string); a string that matches")
+    ],
+    "file_with_weights.toml": [
+        ("file_with_weights.toml", 13, "model: a file holds its weights: 'weights' must not stand beside 'file'"),
+        ("file_with_weights.toml", 14, "model.file: 'other.onnx': no such file, looked at "),
+    ],
+    "module_is_missing.toml": [
+        ("module_is_missing.toml", 14, "model.name: can't import 'nonet': there is no such module beside this file")
+    ],
+    "module_without_a_function.toml": [
+        ("module_without_a_function.toml", 14, "model.name: 'nonet:': 'module:function',")
+    ],
     "no_weights.toml": [("no_weights.toml", 13, "model: needs exactly one of 'weights' and 'train', found neither")],
     "digest_is_short.toml": [
         ("digest_is_short.toml", 15, "model.weights.sha256: found 'abc' (a string); a string that matches")

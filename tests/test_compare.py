@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from builders import failed_record, predictions, run_record
-from paretoboard.compare import correct, images_to_resolve, quality_change, under_holm
+from paretoboard.compare import correct, quality_change, under_holm
 from paretoboard.records import Predictions
+from paretoboard.stats import images_to_resolve
 
 
 def pair(gained: int, lost: int, images: int):
@@ -50,7 +51,7 @@ def test_without_predictions_or_on_other_images_nothing_is_compared():
     assert quality_change(failed_record(), baseline) is None
     assert quality_change(run_record("ort-int8", images=100), baseline) is None
     assert quality_change(run_record("ort-int8", subset="train"), baseline) is None
-    assert quality_change(run_record("ort-int8"), baseline, "f1") is None
+    assert quality_change(run_record("ort-int8"), baseline, "macs") is None
 
 
 def test_top5_counts_an_image_as_right_when_any_guess_is():

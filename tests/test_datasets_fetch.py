@@ -264,11 +264,12 @@ def archived(tmp_path: Path, content: bytes) -> Path:
     return tmp_path / "archive.tgz"
 
 
-def test_members_that_point_elsewhere_write_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil-by-paretoboard-test", "package/../../evil"])
+def test_an_archive_with_a_member_that_leads_out_is_refused_and_writes_nothing(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "in" / "here"
     folder.mkdir(parents=True)
-    members = {"../../evil": b"1", "/tmp/evil-by-paretoboard-test": b"2", "package/one": b"fine"}
-    assert read_members(archived(folder, packed(members)), {"package/one": 10}) == {"package/one": b"fine"}
+    with pytest.raises(DataError, match="would lead out of its folder, refused"):
+        read_members(archived(folder, packed({name: b"1", "package/one": b"fine"})), {"package/one": 10})
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["archive.tgz", "here", "in"]
     assert not Path("/tmp/evil-by-paretoboard-test").exists()
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from paretoboard.errors import InputError, NotApplicableError, StoreError, UnknownNameError
-from paretoboard.models import build
+from paretoboard.models import build, native_of
 from paretoboard.models.structure import describe, rebuild
 from paretoboard.registry import MODELS
-from small_models import SHAPE, fingerprint
+from small_models import fingerprint
 
 # trainable parameters of the 6n+2 networks as He et al. 2015, table 6, rounds them (0.27M, 0.46M, 0.85M, 1.7M), exact;
 # those of networks of 32x32 images that nobody published, and of airbench, as counted by hand: 3x3 convolutions without
@@ -30,22 +30,31 @@ PARAMETERS = {
     "cifar-vit-41m": 530_810,
     "cifar-airbench": 12 * 24 + 24 + 9 * (24 * 64 + 64**2 + 64 * 128 + 128**2 + 128 * 256 + 256**2) + 4 * 448 + 2560,
     "cifar-airbench-small": 12 * 24 + 24 + 9 * (24 * 32 + 32**2 + 32 * 64 + 64**2 + 64 * 128 + 128**2) + 4 * 224 + 1280,
+    # With 1,000 classes torchvision counts 3,504,872, and efficientnet-lite-pytorch 4,652,008.
+    "efficientnet-lite0": 4_652_008 - 990 * 1281,
+    "mobilenetv2": 3_504_872 - 990 * 1281,
     "cifar-resnet8": 75_290,
     "cifar-resnet20": 269_722,
     "cifar-resnet32": 464_154,
     "cifar-resnet56": 853_018,
     "cifar-resnet110": 1_727_962,
+    # 24 channels in the stem; blocks of 48, 96 and 192; the neck and three branches of 96, all with biases
+    "fastestdet": 672 + 6_600 + 44_304 + 88_608 + 75_072 + 9_312 + 7_488 + 97 + 388 + 97 * 10,
     "lenet5": 75 * 6 + 6 + 150 * 16 + 16 + 400 * 120 + 120 + 120 * 84 + 84 + 840 + 10,
     "mlperf-tiny-resnet8": 77_706,
+    "scene-detector": 27 * 16 + 9 * (16 * 32 + 32 * 64 + 2 * 64**2) + 2 * 240 + 64 * 14 + 14,
 }
+# Networks that say more than a class: numbers of each cell, for 7 classes.
+GRIDS = {"fastestdet": (5 + 7, 22, 22), "scene-detector": (4 + 7, 12, 12)}
 
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_a_model_gives_logits_for_the_classes_asked_for(name: str) -> None:
-    module = build(name, 7)
+    module, made_for = build(name, 7), native_of(name)
     assert not module.training
+    assert made_for is not None
     with torch.inference_mode():
-        assert module(torch.rand(2, *SHAPE)).shape == (2, 7)
+        assert module(torch.rand(2, *made_for.input_shape)).shape == (2, *GRIDS.get(name, (7,)))
 
 
 @pytest.mark.parametrize("name", list(MODELS))
@@ -69,7 +78,9 @@ def test_an_altered_model_is_rebuilt_from_json_and_its_state(name: str) -> None:
 
     assert list(description) == [first]
     assert fingerprint(rebuilt) == fingerprint(altered)
-    image = torch.rand(2, *SHAPE)
+    made_for = native_of(name)
+    assert made_for is not None
+    image = torch.rand(2, *made_for.input_shape)
     with torch.inference_mode():
         assert torch.equal(rebuilt(image), altered(image))
 
@@ -137,11 +148,12 @@ def test_the_published_weights_fit_key_by_key(data_root: Path) -> None:
         ("cifar-resnet20", "resnet20_cifar10_akamaster.pth"),
         ("cifar-resnet56", "resnet56_cifar10_akamaster.pth"),
         ("mlperf-tiny-resnet8", "resnet8_cifar10_mlperf_tiny.pth"),
+        ("mobilenetv2", "mobilenet_v2_imagenet_fp16.pth"),
     ):
         state = torch.load(data_root / "weights" / file, weights_only=True)
-        module = build(name, 10)
+        module = build(name, 1000 if "imagenet" in file else 10)
         counters = {key for key in module.state_dict() if key.endswith("num_batches_tracked")}
-        assert module.state_dict().keys() - counters == state.keys()
+        assert module.state_dict().keys() - counters == state.keys() - counters
         module.load_state_dict(state, strict=True)
 
 

@@ -57,16 +57,16 @@ def effects_of(arm: repeats.RepeatableArm, launches: int = 3) -> list[tuple[floa
 
 
 def test_an_arm_that_remembers_its_answers_is_found() -> None:
-    assert "answers are cached" in repeats.caching(effects_of(CachingArm(0.002)))
+    assert "answers are cached" in repeats.caching(effects_of(CachingArm(0.002)), 0.002)
 
 
 def test_two_launches_of_slow_calls_are_enough_to_find_it() -> None:
     effects = effects_of(CachingArm(0.004), launches=2)
-    assert "answers are cached" in repeats.caching([of_launch[: repeats.BLOCKS] for of_launch in effects])
+    assert "answers are cached" in repeats.caching([of_launch[: repeats.BLOCKS] for of_launch in effects], 0.004)
 
 
 def test_an_arm_that_works_on_every_input_is_not_suspected() -> None:
-    assert repeats.caching(effects_of(BusyArm(0.002))) == ""
+    assert repeats.caching(effects_of(BusyArm(0.002)), 0.002) == ""
 
 
 def test_no_input_that_counts_as_unseen_was_asked_before() -> None:
@@ -79,19 +79,22 @@ def test_no_input_that_counts_as_unseen_was_asked_before() -> None:
 
 
 def test_a_speed_up_below_the_bound_is_left_to_the_processors_caches() -> None:
-    assert repeats.caching([[-0.05] * 8] * 5) == ""
+    assert repeats.caching([[-0.05] * 8] * 5, 0.01) == ""
 
 
 def test_a_speed_up_that_may_be_chance_is_none() -> None:
-    assert repeats.caching([[-0.9], [0.5], [-0.8], [0.4], [-0.7]]) == ""
-    assert repeats.caching([]) == ""
+    assert repeats.caching([[-0.9], [0.5], [-0.8], [0.4], [-0.7]], 0.01) == ""
+    assert repeats.caching([], 0.01) == ""
 
 
-def test_the_bound_is_ten_percent() -> None:
+@pytest.mark.parametrize(
+    ("call_s", "factor", "found"),
+    [(0.01, 1.09, False), (0.01, 1.12, True), (0.0001, 1.18, False), (0.0001, 1.22, True)],
+)
+def test_the_bound_is_ten_percent_and_twice_that_for_short_calls(call_s: float, factor: float, found: bool) -> None:
     steady = [0.0, 0.001, -0.001]
-    for factor, found in ((1.09, False), (1.12, True)):
-        effects = [[-math.log(factor) + noise + launch / 1e4 for noise in steady] for launch in range(5)]
-        assert bool(repeats.caching(effects)) == found
+    effects = [[-math.log(factor) + noise + launch / 1e4 for noise in steady] for launch in range(5)]
+    assert bool(repeats.caching(effects, call_s)) == found
 
 
 def test_a_launch_of_a_real_model_says_how_repeated_inputs_fare(tmp_path: Path) -> None:
@@ -105,4 +108,4 @@ def test_a_launch_of_a_real_model_says_how_repeated_inputs_fare(tmp_path: Path) 
     )
     done = [launch.launch(job, tmp_path, lambda event: None) for _ in range(3)]
     assert all(len(each.repeat_effects) >= repeats.BLOCKS for each in done)
-    assert repeats.caching([each.repeat_effects for each in done]) == ""
+    assert repeats.caching([each.repeat_effects for each in done], 0.01) == ""

@@ -14,17 +14,20 @@ from builders import (
     MEASURED_AT,
     board_records,
     comparison,
+    cost_metrics,
     diagnosis,
     failed_record,
     metric,
     predictions,
     profile,
     provenance,
+    recipe,
     run_record,
     run_spec,
     window_state,
 )
-from paretoboard.spec import MeasureSpec, Recipe
+from paretoboard.spec import MeasureSpec, ModelUse, Recipe, Weights
+from paretoboard_reports.render import render
 from paretoboard_reports.view import page
 from paretoboard_reports.view.numbers import rounded, scale_for
 
@@ -293,3 +296,30 @@ def test_a_row_explains_itself_with_operators_limits_and_what_is_still_in_float(
 
 def test_a_row_that_nobody_diagnosed_explains_nothing():
     assert row_of([run_record(diagnosis=None)], "baseline").details.explanation is None
+
+
+def test_recipes_without_quality_are_ranked_by_speed_and_the_board_says_why() -> None:
+    model = ModelUse(name="cifar-resnet8", weights=Weights(file="a.pth", sha256="0" * 64, missing=True))
+    latencies = {"baseline": 3e-3, "ort-fp32": 1e-3, "bf16": 2e-3}
+    records = [
+        run_record(
+            name,
+            spec=run_spec(recipe=recipe(name), model=model),
+            latency_s=latency_s,
+            speedup=3e-3 / latency_s,
+            metrics=cost_metrics(latency_s, 330_000, 9_000_000),
+            predictions=None,
+        )
+        for name, latency_s in latencies.items()
+    ]
+    board = board_of([*records, failed_record("compile", spec=run_spec(recipe=recipe("compile"), model=model))])
+    assert [row.recipe for row in board.rows] == ["ort-fp32", "bf16", "baseline", "compile"]
+    assert board.unscored == "quality not measured: weights missing"
+    assert board.warnings[0].startswith("Quality not measured: weights missing.")
+    for row in board.ranked:
+        assert row.quality is None
+        assert row.standing == "none"
+        assert "quality not measured: weights missing" in row.tags
+        assert row.latency is not None
+    assert board.answers == ()
+    assert "uality not measured: weights missing" in render(page(records))

@@ -503,5 +503,5 @@ def test_resampling_is_repeatable_and_its_seed_matters() -> None:
     first = stats.bootstrap_macro(labels, predicted)
     assert first == stats.bootstrap_macro(labels, predicted)
     assert first != stats.bootstrap_macro(labels, predicted, seed=1)
-    same = stats.bootstrap_f1_difference(labels, predicted, predicted)
+    same = stats.bootstrap_contrast(labels, (predicted, predicted), (1.0, -1.0), "f1")
     assert (same.low, same.high) == (0.0, 0.0)

@@ -169,7 +169,7 @@ def test_the_bootstrap_of_an_f1_difference_is_paired() -> None:
     b = a.copy()
     b[:40] = labels[:40]  # b mends a few images and is a elsewhere
     true_difference = f1_score(labels, a, average="macro") - f1_score(labels, b, average="macro")
-    found = stats.bootstrap_f1_difference(labels, a, b)
+    found = stats.bootstrap_contrast(labels, (a, b), (1.0, -1.0), "f1")
     apart = stats.bootstrap_macro(labels, a)["f1"]
     assert found.low < true_difference < found.high < 0
     assert found.high - found.low < (apart.high - apart.low) / 4

@@ -33,7 +33,10 @@ from paretoboard.records import (
     Calls,
     Comparison,
     ControlState,
+    CorruptedGuesses,
     Diagnosis,
+    ExplainedImage,
+    ExplanationShift,
     MetricValue,
     OperatorCost,
     Peak,
@@ -162,16 +165,26 @@ def calls_of(draw: st.DrawFn) -> Calls:
 @st.composite
 def predictions_of(draw: st.DrawFn) -> Predictions:
     shape = (draw(st.integers(0, 5)), draw(st.integers(1, 5)))
+    guesses = st.builds(CorruptedGuesses, corruption=text, best=hnp.arrays(np.int16, shape[0]))
     return Predictions(
         labels=draw(hnp.arrays(np.int16, shape[0])),
         top_classes=draw(hnp.arrays(np.int16, shape)),
         top_scores=draw(hnp.arrays(np.float32, shape, elements=st.floats(0, 1, width=32))),
+        ids=draw(st.just(()) | st.lists(text, min_size=shape[0], max_size=shape[0]).map(tuple)),
+        corrupted=draw(several(guesses)),
     )
 
 
 def several(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
     return st.lists(strategy, max_size=2).map(tuple)
 
+
+any_explanation = st.builds(
+    ExplanationShift,
+    method=text,
+    images=several(st.builds(ExplainedImage, image=text, similarity=number, picture=st.binary(max_size=9))),
+    reason=text,
+)
 
 any_diagnosis = st.builds(
     Diagnosis,
@@ -307,6 +320,7 @@ any_record = st.builds(
     predictions=st.none() | predictions_of(),
     diagnosis=st.none() | any_diagnosis,
     trainings=several(any_training),
+    explanation=st.none() | any_explanation,
     trials=several(
         st.builds(
             SearchTrial,
@@ -401,6 +415,12 @@ def test_calls_of_unlike_length_and_predictions_about_other_images_are_refused(t
     )
     with pytest.raises(StoreError, match=r"predictions: .*not about the same images"):
         store.append(tmp_path, a_record(predictions=predictions))
+    for changes in (
+        {"ids": ("a", "b")},
+        {"corrupted": (CorruptedGuesses(corruption="noise:3", best=np.zeros(2, np.int16)),)},
+    ):
+        with pytest.raises(StoreError, match=r"predictions: .*not about the same images"):
+            store.append(tmp_path, a_record(predictions=dataclasses.replace(some_predictions(), **changes)))
 
 
 def test_the_last_words_of_a_crashed_process_need_not_be_unicode(tmp_path: Path) -> None:
@@ -716,9 +736,58 @@ def test_an_older_table_passes_through_every_migration_on_its_way() -> None:
     assert sorted(schema.MIGRATIONS) == list(range(1, schema.VERSION))
 
 
+def some_predictions(images: int = 3) -> Predictions:
+    return Predictions(
+        labels=np.arange(images, dtype=np.int16),
+        top_classes=np.zeros((images, 5), np.int16),
+        top_scores=np.full((images, 5), 0.2, np.float32),
+        ids=tuple(f"test/{number}" for number in range(images)),
+        corrupted=(CorruptedGuesses(corruption="noise:3", best=np.ones(images, np.int16)),),
+    )
+
+
+def as_version_5(table: pa.Table) -> pa.Table:
+    """A record's table as version 5 wrote it: no ids, corrupted guesses, explanations and boxes."""
+    table = table.drop_columns(["explanation", "detections"])
+    predictions = table.column("predictions").combine_chunks()
+    kept = [field for field in predictions.type if field.name not in ("ids", "corrupted")]
+    arrays = [predictions.field(field.name) for field in kept]
+    column = pa.StructArray.from_arrays(arrays, fields=kept, mask=predictions.is_null())
+    return table.set_column(table.schema.get_field_index("predictions"), "predictions", column)
+
+
+@pytest.mark.parametrize("predictions", [None, some_predictions()], ids=["without", "with"])
+def test_a_record_of_version_5_is_read_without_ids_corruptions_explanations_and_detections(
+    tmp_path: Path, predictions: Predictions | None
+) -> None:
+    shift = ExplanationShift(method="m", images=(ExplainedImage(image="test/1", similarity=0.5, picture=b"\x89PNG"),))
+    record = a_record(predictions=predictions, explanation=shift)
+    path = store.append(tmp_path, record)
+    assert_same(store.read_one(path), record)
+    rewritten(path, as_version_5(pq.read_table(path)), **{schema.VERSION_KEY.decode(): "5"})
+    if predictions is not None:
+        predictions = dataclasses.replace(predictions, ids=(), corrupted=())
+    assert_same(store.read_one(path), dataclasses.replace(record, predictions=predictions, explanation=None))
+    (light,) = store.read(tmp_path).records
+    assert light.predictions is None
+    assert store.table(tmp_path, ["detections.scores"]).to_pylist() == [{"detections.scores": None}]
+
+
+def test_predictions_of_a_file_that_are_about_other_images_are_no_record(tmp_path: Path) -> None:
+    path = store.append(tmp_path, a_record(predictions=some_predictions()))
+    table = pq.read_table(path)
+    whole = table.column("predictions").combine_chunks()
+    parts = {field.name: whole.field(field.name) for field in whole.type}
+    parts["ids"] = pa.array([["test/0"]], type=parts["ids"].type)
+    column = pa.StructArray.from_arrays(list(parts.values()), fields=list(whole.type))
+    rewritten(path, table.set_column(table.schema.get_field_index("predictions"), "predictions", column))
+    with pytest.raises(StoreError, match=r"no valid record: .*1 ids.* are not about the same images"):
+        store.read_one(path)
+
+
 def as_version_4(table: pa.Table) -> pa.Table:
     """A record's table as version 4 wrote it: nothing was searched."""
-    return table.drop_columns(["trials"])
+    return as_version_5(table).drop_columns(["trials"])
 
 
 def test_a_record_of_version_4_is_read_without_trials(tmp_path: Path) -> None:

@@ -124,7 +124,8 @@ def test_without_normalization_every_layer_has_a_bias_and_signals_keep_their_siz
     assert not layers(network, *BATCH_NORMS, nn.GroupNorm)
     assert all(layer.bias is not None for layer in layers(network, nn.Conv2d, nn.Linear))
     seen: list[Tensor] = []
-    layers(network, nn.Linear)[-1].register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+    last = (layers(network, nn.Linear) or layers(network, nn.Conv2d))[-1]  # a detector has no linear layer
+    last.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
     with torch.no_grad():
         logits = network.train()(torch.from_numpy(inputs(4)))
     assert logits.isfinite().all()

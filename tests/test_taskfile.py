@@ -20,11 +20,18 @@ from expected_mistakes import EXPECTED
 from fake_techniques import FAKES
 from paretoboard import plan, profiles, taskfile
 from paretoboard.cli import main
+from paretoboard.datasets import open_dataset
 from paretoboard.errors import InputError, Problem, TaskFileError, UnknownNameError
-from paretoboard.locations import profiles_folder, tasks_folder
+from paretoboard.locations import data_root, profiles_folder, tasks_folder
 from paretoboard.spec import BASELINE, Subset, TaskSpec, TechniqueUse, TrainSettings
 from paretoboard.taskfile.schema import schema_text, task_schema
+from paretoboard.taskfile.subsets import read_ids
 
+# Images of each split that a committed task judges by without a list: the first and the last.
+SOME_IDS = {
+    ("cifar10", "test"): ["test/00000", "test/09999"],
+    ("digit-scenes", "test"): ["test/0000", "test/0399"],
+}
 BROKEN = Path(__file__).parent / "broken_tasks"
 VALID = (BROKEN / "valid.toml").read_text()
 
@@ -69,6 +76,31 @@ def test_a_task_file_becomes_a_task_with_the_baseline_first() -> None:
     assert list(plan.expand([task]))[1].run_id  # every value in it can stand in an id
 
 
+def test_corruptions_and_explanations_are_measured_when_asked_for_and_ids_say_nothing_of_them_else(
+    tmp_path: Path,
+) -> None:
+    asked = changed(tmp_path, 'budget = "quick"', 'budget = "quick"\nexplain = 32\ncorruptions = ["noise:3", "jpeg:1"]')
+    measure = load(asked).measure
+    assert (measure.explain, measure.corruptions) == (32, ("noise:3", "jpeg:1"))
+    assert {"explain", "corruptions"} <= set(plan.plain(measure))
+    assert not {"explain", "corruptions"} & set(plan.plain(load(BROKEN / "valid.toml").measure))
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ('corruptions = ["nois:3"]', "unknown corruption 'nois'. Did you mean 'noise'?"),
+        ('corruptions = ["noise"]', "'noise:1' to 'noise:5' would be right"),
+        ('corruptions = ["noise:3", "noise:3"]', "'noise:3' is given twice"),
+        ("explain = -1", "measure.explain"),
+    ],
+)
+def test_what_is_no_corruption_is_a_mistake_with_its_line(tmp_path: Path, given: str, named: str) -> None:
+    ((_, line, message),) = mistakes(changed(tmp_path, 'budget = "quick"', f'budget = "quick"\n{given}'))
+    assert line == VALID.splitlines().index('budget = "quick"') + 2
+    assert named in message
+
+
 def test_parameters_that_a_step_leaves_out_are_filled_in_with_their_defaults() -> None:
     task = load(BROKEN / "valid.toml")
     expected = {"per_channel": True, "calibrate": "minmax", "images": None}
@@ -89,9 +121,49 @@ def test_a_committed_list_gives_a_subset_its_digest_whatever_its_header_says(tmp
     assert load(path).dataset.subset == plain == Subset(name="test", digest=digest, file=tmp_path / "test.txt")
 
 
+def test_a_list_that_is_not_what_its_first_lines_say_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, VALID)
+    digest = hashlib.sha256(b"digits/0003\ndigits/0004").hexdigest()
+    (tmp_path / "test.txt").write_text(f"# size: 2\n# sha256: {digest}\ndigits/0003\ndigits/0004\n")
+    assert load(path).dataset.subset.digest == digest
+    (tmp_path / "test.txt").write_text(f"# size: 2\n# sha256: {digest}\ndigits/0003\n")
+    found = mistakes(path)
+    assert [(name, line) for name, line, _ in found] == [("test.txt", 1), ("test.txt", 2)]
+    assert "size is 1: the list has changed since it was written, or was cut" in found[0][2]
+
+
+@pytest.mark.parametrize("name", taskfile.known_names())
+def test_no_committed_task_judges_by_images_that_it_trains_or_calibrates_with(name: str) -> None:
+    [task] = taskfile.load_all([name])
+    source = open_dataset(task.dataset, data_root())
+
+    def ids_of(subset: Subset) -> frozenset[str]:
+        some = SOME_IDS[task.dataset.name, subset.name] if subset.file is None else read_ids(subset.file)
+        return frozenset(some)
+
+    def shared(one: Subset, two: Subset) -> set[str]:
+        listed = None if two.file is None else ids_of(two)
+        return {
+            image for image in ids_of(one) if (source.holds(two.name, image) if listed is None else image in listed)
+        }
+
+    judged = task.dataset.subset
+    for other in (task.dataset.train, task.dataset.calibration):
+        if other is not None:
+            assert other != judged
+            assert not shared(judged, other)
+            assert other.file is None or not shared(other, judged)
+
+
 def test_a_split_of_the_dataset_needs_no_list(tmp_path: Path) -> None:
-    task = load(changed(tmp_path, 'subset = "test"', 'subset = "all"'))
-    assert task.dataset.subset == Subset(name="all")
+    text = VALID.replace('subset = "test"', 'subset = "train-batch-1"').replace('name = "digits"', 'name = "cifar10"')
+    assert load(written(tmp_path, text)).dataset.subset == Subset(name="train-batch-1")
+
+
+def test_a_split_shares_images_with_every_list_of_its_own_images(tmp_path: Path) -> None:
+    problems = mistakes(changed(tmp_path, 'subset = "test"', 'subset = "all"'))
+    assert {line for _, line, _ in problems} == {10, 11}
+    assert all("as the subset that quality is read on" in message for _, _, message in problems)
 
 
 def test_a_task_without_training_images_is_right_until_a_step_trains(tmp_path: Path) -> None:
@@ -479,6 +551,10 @@ def test_the_schema_takes_what_the_loader_takes_and_refuses_what_it_refuses() ->
         "version_is_a_string",
         "unknown_model",
         "no_weights",
+        "weights_of_two_kinds",
+        "file_beside_a_name",
+        "file_of_another_kind",
+        "file_with_weights",
         "unknown_budget",
     ]
     shapes += [

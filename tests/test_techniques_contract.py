@@ -24,7 +24,7 @@ from paretoboard.datasets.preprocess import preprocess_images
 from paretoboard.errors import NotApplicableError
 from paretoboard.registry import TECHNIQUES
 from paretoboard.runtimes.statistics import statistics
-from paretoboard.spec import TrainSettings
+from paretoboard.spec import DetectionUse, TrainSettings
 from paretoboard.techniques import Applied, Technique, Workbench
 from small_models import PREPROCESS, candidate, exported, fingerprint, images, inputs, module, workbench
 
@@ -32,6 +32,7 @@ from small_models import PREPROCESS, candidate, exported, fingerprint, images, i
 REQUIRED: dict[str, dict[str, Any]] = {
     "architecture.replace": {"model": "mlperf-tiny-resnet8", "lr": 0.001},
     "data.workers": {"count": 2},
+    "detect.input_size": {"side": 32},  # as it is: its own tests look further
     "distill.attention": {"epochs": 1},
     "distill.decoupled": {"epochs": 1},
     "distill.logits": {"epochs": 1},
@@ -57,8 +58,12 @@ SEEN = {"tune.search": 64 + 52}  # of 64 images 12 are held out from the one tri
 ARCHITECTURES = {
     "architecture.replace": "cifar-resnet20",
     "data.normalize": "cifar-vit-270k",
+    "detect.boxes": "scene-detector",
+    "detect.input_size": "scene-detector",
     "share.layers": "cifar-resnet20",
 }
+# What those networks give for an image where it is not ten logits.
+OUTPUTS = {"scene-detector": (14, 4, 4)}
 # What some machines have not; there, the techniques say so and are tested no further.
 DEVICES = {"run.cuda", "run.tensorrt", "run.xla"}
 OPTIONAL = DEVICES | ({"quantize.nncf", "run.openvino"} if importlib.util.find_spec("nncf") is None else set())
@@ -74,13 +79,21 @@ def technique(name: str) -> Technique:
     return made
 
 
-def bench(scratch: Path) -> Workbench:
+def bench(scratch: Path, *, detects: bool = False) -> Workbench:
     """A workbench of a task that trained its model, and with weights of the smallest network."""
+    made = workbench(scratch)
     return dataclasses.replace(
-        workbench(scratch),
+        made,
+        preprocess=dataclasses.replace(made.preprocess, resize=32, squash=True) if detects else made.preprocess,
+        detection=DetectionUse(head="anchor-free") if detects else None,
         train_settings=TrainSettings(epochs=1, lr=0.01),
         weights=lambda weights: module(seed=4).state_dict(),
     )
+
+
+def outputs(name: str) -> tuple[int, ...]:
+    """The shape of what a technique's network gives for one image."""
+    return OUTPUTS.get(ARCHITECTURES.get(name, ""), (10,))
 
 
 def exports(made: Technique) -> bool:
@@ -172,12 +185,12 @@ def build(name: str, folder: Path) -> Built:
     start = suited(name)
     assert start.module is not None
     before, random = fingerprint(start.module), torch.get_rng_state()
-    applied = technique(name).apply(start, bench(folder / "scratch"))
+    applied = technique(name).apply(start, bench(folder / "scratch", detects=name.startswith("detect.")))
     random_kept = torch.equal(torch.get_rng_state(), random)
     torch.manual_seed(torch.initial_seed() + 1)  # the second build begins elsewhere
     # What takes graphs has exported the network. Now it is given a graph that was exported apart from that one.
     second = exported(start.architecture) if exports(technique(name)) else suited(name)
-    again = technique(name).apply(second, bench(folder / "scratch-again"))
+    again = technique(name).apply(second, bench(folder / "scratch-again", detects=name.startswith("detect.")))
     return Built(
         applied=applied,
         folder=folder / "one",
@@ -240,7 +253,7 @@ def test_input_and_output_keep_their_shapes(name: str, built: dict[str, Built]) 
         assert not after.module.training
         images = torch.from_numpy(inputs(3)).to(getattr(torch, after.execution.dtype))
         with torch.inference_mode():
-            assert after.module(images).shape == (3, 10)
+            assert after.module(images).shape == (3, *outputs(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -276,7 +289,7 @@ def test_a_fresh_process_gives_the_outputs_of_this_one(
 ) -> None:
     after = built[name].applied.candidate
     logits = reloaded[name]
-    assert logits.shape == (BATCH, 10)
+    assert logits.shape == (BATCH, *outputs(name))
     assert np.isfinite(logits).all()
     if after.module is None:
         here = runtimes.predict(runtimes.open(built[name].folder, threads=1, batches=()), PREPARED, BATCH)

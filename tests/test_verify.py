@@ -14,6 +14,7 @@ import pytest
 import builders
 from paretoboard import taskfile
 from paretoboard.plan import RunSpec, expand
+from paretoboard.taskfile.subsets import read_ids
 from paretoboard_runners import controls, jobs, verify
 from paretoboard_runners.client import JobLimits, Worker
 from paretoboard_runners.quality import PREDICTIONS
@@ -87,8 +88,8 @@ def two_epochs(tiny_task: Path) -> RunSpec:
     """The baseline of the tiny task, of fewer images and more epochs."""
     task = tiny_task.with_name("two-epochs.toml")
     task.write_text(TWO_EPOCHS)
-    ids = tiny_task.with_name("train.txt").read_text().splitlines(keepends=True)
-    task.with_name("few.txt").write_text("".join(ids[:320]))
+    ids = read_ids(tiny_task.with_name("train.txt"))
+    task.with_name("few.txt").write_text("".join(f"{name}\n" for name in ids[:320]))
     return next(expand([taskfile.load(task)]))
 
 

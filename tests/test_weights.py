@@ -144,10 +144,22 @@ def test_damaged_files_are_an_error_of_the_data_or_still_load(
 
 def test_weights_are_loaded_into_the_network_they_are_for(tmp_path: Path) -> None:
     layer = nn.Linear(3, 2)
-    load_into(layer, placed(tmp_path, saved(STATE)), tmp_path)
+    load_into(layer, resolve(placed(tmp_path, saved(STATE)), tmp_path))
     assert torch.equal(layer.weight.detach(), STATE["weight"])
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="weights of another network"):
-        load_into(nn.Linear(4, 2), placed(tmp_path, saved(STATE)), tmp_path)
+        load_into(nn.Linear(4, 2), resolve(placed(tmp_path, saved(STATE)), tmp_path))
+
+
+def test_tensors_that_a_network_calls_otherwise_are_renamed_or_left_out(tmp_path: Path) -> None:
+    layer, names = nn.Linear(3, 2), {"old.weight": "weight", "old.bias": "bias", "head.weight": None}
+    path = resolve(
+        placed(
+            tmp_path, saved({"old.weight": STATE["weight"], "old.bias": STATE["bias"], "head.weight": STATE["bias"]})
+        ),
+        tmp_path,
+    )
+    load_into(layer, path, names.__getitem__)
+    assert torch.equal(layer.weight.detach(), STATE["weight"])

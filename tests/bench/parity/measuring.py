@@ -111,7 +111,7 @@ def open_side(side: Side, batch: int) -> Session:
 
 def score(job: ScoreJob, folder: Path, emit: Callable[[dict[str, Any]], None]) -> Scored:
     """The job that scores one side, in the largest batches that are timed."""
-    images = datasets.read_subset(job.run.dataset.name, job.run.dataset.subset, job.data_root)
+    images = datasets.read_subset(job.run.dataset, job.run.dataset.subset, job.data_root, job.run.preprocess)
     count = len(images) if job.images is None else job.images
     batch = max(job.run.measure.batches)
     inputs = preprocess_images(images.pixels[:count], job.run.preprocess)
@@ -121,7 +121,7 @@ def score(job: ScoreJob, folder: Path, emit: Callable[[dict[str, Any]], None]) -
 
 def launch(job: LaunchJob, folder: Path, emit: Callable[[dict[str, Any]], None]) -> jobs.LaunchResult:
     """The job of one launch; leaves every call in `calls.npz`, as those of the board's do."""
-    images = datasets.read_subset(job.run.dataset.name, job.run.dataset.subset, job.data_root)
+    images = datasets.read_subset(job.run.dataset, job.run.dataset.subset, job.data_root, job.run.preprocess)
     inputs = preprocess_images(images.pixels[: job.batch * input_count(job.batch)], job.run.preprocess)
     batches = inputs.reshape(-1, job.batch, *inputs.shape[1:])
     # As in the runner's own launches: which side is loaded first, and so gets which memory, is drawn.

@@ -55,5 +55,5 @@ def calibration_inputs(job: MakeJob) -> NDArray[np.float32]:
     """The task's calibration images as the model sees them."""
     subset = job.run.dataset.calibration
     assert subset is not None
-    images = datasets.read_subset(job.run.dataset.name, subset, job.data_root)
+    images = datasets.read_subset(job.run.dataset, subset, job.data_root, job.run.preprocess)
     return preprocess_images(images.pixels, job.run.preprocess)

@@ -34,7 +34,7 @@ def magnitude_pruner(job: MakeJob, folder: Path, emit: Emit) -> Made:
     settings = finetune_settings(job)
     result = train(
         model.requires_grad_(True),
-        datasets.read_subset(job.run.dataset.name, job.run.dataset.train, job.data_root),
+        datasets.read_subset(job.run.dataset, job.run.dataset.train, job.data_root, job.run.preprocess),
         settings,
         preprocess=job.run.preprocess,
         seed=job.seed,
