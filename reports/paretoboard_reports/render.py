@@ -1,22 +1,31 @@
-"""A page as HTML: one file that needs no network, no script and no other file."""
+"""Page values -> HTML below the frame that all pages share."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+import functools
+from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from paretoboard import durable
-from paretoboard_reports import svg
+from paretoboard_reports import links, svg
 from paretoboard_reports.view import signed
 
 if TYPE_CHECKING:
-    from paretoboard_reports.view import Curves, Figure, Page, Roof
+    from paretoboard_reports.view import Curves, Figure, Roof
 
-INDEX: Final = "index.html"
-_STYLE: Final = Path(__file__).parent / "static" / "board.css"
+# What the header of every page links to.
+NAVIGATION: Final = (
+    (links.INDEX, "Overview"),
+    (links.METHODS, "Methods"),
+    (links.DATA, "Data"),
+)
+# Pages lie beside their files, on a disk as well as on a server; nothing else is ever asked for, and no text of a
+# record could become a script.
+_POLICY: Final = (
+    "default-src 'none'; img-src 'self' file: data:; style-src 'self' file: 'unsafe-inline'; "
+    "script-src 'self' file:; base-uri 'none'; form-action 'none'"
+)
 
 FAMILIES: Final = {
     "baseline": "baseline",
@@ -40,23 +49,24 @@ CONTRIBUTION_NOTES: Final = {
 VERDICT_GLYPHS: Final = {"better": "▲", "worse": "▼", "same": "=", "undecided": "?"}
 
 
-def render(page: Page) -> str:
-    """The page as HTML; the same page gives the same bytes."""
-    return _environment().get_template("index.html.j2").render(page=page)
+def html(template: str, *, path: str, **values: Any) -> bytes:
+    """A page below the frame; the same values give the same bytes.
 
-
-def write(page: Page, folder: Path) -> Path:
-    """Render into `folder`, which is made where it is missing.
-
-    A reader never sees half a page: it is written beside and moved into place.
-    Returns: the page's file.
+    Args:
+        template: its file in `templates`.
+        path: where the page will lie below the site's root; links are made relative to it.
+        values: what the template shows.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / INDEX
-    durable.write(target, render(page).encode())
-    return target
+    root = "../" * path.count("/")
+    return _environment().get_template(template).render(path=path, root=root, **values).encode()
 
 
+def fragment(template: str, *, path: str, **values: Any) -> str:
+    """A part of a page as HTML, to be put into the page at `path`."""
+    return _environment().get_template(template).render(path=path, root="../" * path.count("/"), **values)
+
+
+@functools.cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("paretoboard_reports"),
@@ -68,6 +78,9 @@ def _environment() -> Environment:
     )
     environment.filters["signed"] = signed
     environment.globals.update(
+        links=links,
+        navigation=NAVIGATION,
+        policy=_POLICY,
         families=FAMILIES,
         glyphs=GLYPHS,
         verdict_glyphs=VERDICT_GLYPHS,
@@ -77,8 +90,6 @@ def _environment() -> Environment:
         plot=_plot,
         roofline=_roofline,
         curves=_curves,
-        # Our own file, without a value from outside.
-        style=Markup(_STYLE.read_text(encoding="utf-8")),  # noqa: S704
     )
     return environment
 

@@ -1,4 +1,4 @@
-"""`paretoboard report`: render the results as HTML."""
+"""`paretoboard report`: render the results as a site."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def report(
     results: options.Results = None,
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the page goes.")] = Path("site"),
-    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the pages go.")] = Path("site"),
+    open_page: Annotated[bool, typer.Option("--open", help="Open the first page in a browser.")] = False,
 ) -> None:
     """Render the results as HTML.
 
-    Makes one self-contained page, FOLDER/index.html, and prints its path.
+    Makes a site of static pages that ask for nothing from outside, and prints the path of the first, FOLDER/index.html.
     """
-    from paretoboard_reports.render import write
+    from paretoboard_reports import output, pages, site
 
-    page = read_page(options.results_folder(results))
-    target = write(page, out).resolve()
-    rows = sum(len(board.rows) for board in page.boards)
-    _say(f"Boards: {len(page.boards)}, rows: {rows}.")
-    for line in page.damaged:
+    found = site.read(options.results_folder(results))
+    target = output.write(pages.files(found), out).resolve()
+    rows = sum(len(board.rows) for board in found.page.boards)
+    _say(f"Boards: {len(found.page.boards)}, rows: {rows}.")
+    for line in found.damaged:
         _say(f"left out: {line}")
     print(target)
     if open_page:

@@ -1,0 +1,19 @@
+"""The first page: which optimization pays off, where?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paretoboard_reports import links
+from paretoboard_reports.output import SiteFile
+from paretoboard_reports.render import html
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from paretoboard_reports.site import Site
+
+
+def files(site: Site) -> Iterator[SiteFile]:
+    """The one page."""
+    yield SiteFile(path=links.INDEX, content=html("overview.html.j2", path=links.INDEX, page=site.page))
