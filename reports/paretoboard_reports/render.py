@@ -12,6 +12,8 @@ from paretoboard_reports import links, svg
 from paretoboard_reports.view import signed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from paretoboard_reports.view import Curves, Figure, Roof
 
 # What the header of every page links to.
@@ -90,6 +92,7 @@ def _environment() -> Environment:
         plot=_plot,
         roofline=_roofline,
         curves=_curves,
+        forest=_forest,
     )
     return environment
 
@@ -109,3 +112,7 @@ def _roofline(roof: Roof, name: str) -> Markup:
 
 def _curves(curves: Curves, name: str) -> Markup:
     return Markup(svg.curves_plot(curves, name))  # noqa: S704
+
+
+def _forest(lines: Sequence[svg.ForestLine], title: str, name: str) -> Markup:
+    return Markup(svg.forest_plot(lines, title, name))  # noqa: S704

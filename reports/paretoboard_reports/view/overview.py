@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from paretoboard.records import STATUSES
+from paretoboard_reports.view.techniques import FamilyView, families, techniques
+from datetime import date, datetime
+from paretoboard.records import Status
+from paretoboard_reports.view.model import Board
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date, datetime
 
     import pandas as pd
 
-    from paretoboard.records import Status
-    from paretoboard_reports.view.model import Answer, Board
+    from paretoboard_reports.view.model import Answer
 
 # Days of measuring that are listed, the newest first.
 DAYS: Final = 5
@@ -76,6 +78,7 @@ class Overview:
     """Everything on the first page."""
 
     machines: tuple[Machine, ...]
+    families: tuple[FamilyView, ...]  # what each technique did
     chapters: tuple[Chapter, ...]
     days: tuple[Day, ...]
     records: int
@@ -88,6 +91,7 @@ def overview(boards: Sequence[Board], history: pd.DataFrame) -> Overview:
     columns = tuple(sorted(machines.values(), key=lambda machine: (machine.name, machine.hardware_id)))
     return Overview(
         machines=columns,
+        families=families(techniques(boards)),
         chapters=_chapters(boards, columns),
         days=_days(history),
         records=len(history),
