@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paretoboard import store
+from paretoboard import claims, store
+from paretoboard_reports.view import claims as claims_view
 from paretoboard_reports.view import page as page_of
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from paretoboard.records import RunRecord  # noqa: TC004
     from paretoboard_reports.view import Page  # noqa: TC004
+    from paretoboard_reports.view.claims import ClaimTable  # noqa: TC004
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +27,18 @@ class Site:
     records: tuple[RunRecord, ...]  # the newest of each cell, with what the models answered
     history: pd.DataFrame  # a row for each stored record: store.history
     damaged: tuple[str, ...]  # record files that can't be read, in words
+    claims: tuple[ClaimTable, ...] = ()  # published numbers beside the measured ones
 
 
 def read(results: Path) -> Site:
     """Read a folder of results for its pages; damaged files are named and left out."""
     reading = store.read(results, with_predictions=True)
     damaged = tuple(str(found) for found in reading.damaged)
+    boards = page_of(reading.records, damaged)
     return Site(
-        page=page_of(reading.records, damaged),
+        page=boards,
         records=reading.records,
         history=store.history(results),
         damaged=damaged,
+        claims=claims_view.tables(claims.load_all(), reading.records, boards.boards),
     )

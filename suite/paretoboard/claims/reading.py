@@ -37,6 +37,7 @@ class _Number(Table):
     times: _Positive | None = None
     points: float | None = None
     at_least: bool = False
+    images: Annotated[int, Field(gt=0)] | None = None
     differs: dict[str, _Differs] = {}
 
 
@@ -160,6 +161,7 @@ def _claim(name: str, found: _Claim) -> Claim:
                 times=number.times,
                 points=number.points,
                 at_least=number.at_least,
+                images=number.images,
                 differs=_in_words(number.differs),
             )
             for number in found.numbers
