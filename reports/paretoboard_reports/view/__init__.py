@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paretoboard_reports.view.boards import ALLOWED_LOSS, page
+from paretoboard_reports.view.boards import page
 from paretoboard_reports.view.model import (
     Board,
     Breaks,
@@ -20,6 +20,7 @@ from paretoboard_reports.view.model import (
     Row,
 )
 from paretoboard_reports.view.numbers import Quantity, signed
+from paretoboard_reports.view.presets import ALLOWED_LOSS
 
 __all__ = [
     "ALLOWED_LOSS",
