@@ -14,7 +14,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 Cost = Literal["latency", "size", "memory", "energy", "training"]
 COSTS: Final[tuple[Cost, ...]] = ("latency", "size", "memory", "energy", "training")
@@ -212,8 +212,3 @@ def _order(candidate: Candidate, goal: Goal) -> tuple[float, float, float, str]:
     quality = candidate.quality.value if candidate.quality is not None else -math.inf
     latency = candidate.costs["latency"].value if "latency" in candidate.costs else math.inf
     return found.value if found is not None else math.inf, -quality, latency, candidate.name
-
-
-def names(picks: Sequence[Pick]) -> tuple[str, ...]:
-    """Of the recipes, in order."""
-    return tuple(pick.candidate.name for pick in picks)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from paretoboard_reports.view.claims import Diagonal, DiagonalPoint
 
 # Square between the axes, and narrow enough that its text stays readable on a phone.
-_FRAME: Final = Frame(width=360, height=372, left=44, right=348, top=20, bottom=324, font=13, wanted_ticks=5)
+_FRAME: Final = Frame(width=360, height=372, left=44, right=348, top=20, bottom=324, font=13, wanted_ticks=6)
 # Markers of about equal area around the origin; a cross for what can't be compared.
 SHAPES: Final = {
     "confirmed": "M-5 0A5 5 0 1 0 5 0A5 5 0 1 0 -5 0Z",
@@ -117,9 +117,7 @@ def _draw_axes(
     add_text(group, _FRAME.left, _FRAME.top - 7, f"↑ {found.y_label}", "start", "title")
 
 
-def _band(
-    found: Diagonal, low: float, high: float, x: Callable[[float], float], y: Callable[[float], float]
-) -> str:
+def _band(found: Diagonal, low: float, high: float, x: Callable[[float], float], y: Callable[[float], float]) -> str:
     """What lies within the margin of the diagonal; cut off at the frame, where `y` clamps."""
 
     def beside(value: float, sign: int) -> float:

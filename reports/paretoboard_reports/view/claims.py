@@ -204,7 +204,7 @@ def _times(drawn: Sequence[tuple[Line, ClaimLine]]) -> Diagonal:
         if line.number.about.scale == "times" and line.measured is not None and line.measured.value > 0
     ]
     return Diagonal(
-        title=f"Speed-ups and savings: {len(points)} numbers, claimed against measured, both × the baseline",
+        title=f"Speed-ups and savings: {_numbers(points)}, claimed against measured, both × the baseline",
         x_label="claimed, ×",
         y_label="measured, ×",
         logarithmic=True,
@@ -220,13 +220,17 @@ def _points(drawn: Sequence[tuple[Line, ClaimLine]]) -> Diagonal:
         if line.number.about.scale == "points" and line.measured is not None
     ]
     return Diagonal(
-        title=f"Changes in quality: {len(points)} numbers, claimed against measured, in points",
+        title=f"Changes in quality: {_numbers(points)}, claimed against measured, in points",
         x_label="claimed, points",
         y_label="measured, points",
         logarithmic=False,
         margin=claims.MARGIN_POINTS,
         points=tuple(points),
     )
+
+
+def _numbers(points: Sequence[DiagonalPoint]) -> str:
+    return f"{len(points)} number{'' if len(points) == 1 else 's'}"
 
 
 def _point(line: Line, shown: ClaimLine) -> DiagonalPoint:

@@ -118,7 +118,12 @@ def _costs(row: Row) -> Mapping[Cost, Estimate]:
         "energy": row.energy,
         "training": row.train_time,
     }
-    return {cost: _estimate(found) for cost, found in shown.items() if found is not None}
+    found = {cost: _estimate(quantity) for cost, quantity in shown.items() if quantity is not None}
+    if "size" in found:
+        # Counted and not measured: there is nothing to be unsure of.
+        size = found["size"].value
+        found["size"] = Estimate(value=size, low=size, high=size)
+    return found
 
 
 def _estimate(found: Quantity) -> Estimate:
