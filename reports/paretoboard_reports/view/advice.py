@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,8 +9,10 @@ from paretoboard_reports.view.numbers import POINTS, interval, scale_for, signed
 from paretoboard_reports.view.presets import row_of, sure_words
 
 if TYPE_CHECKING:
-    from paretoboard.recommend import Excluded, Goal, Kept, Limits, Pick, Recommendation
+    from collections.abc import Iterator, Mapping
+
     from paretoboard.recommend import Estimate as Estimated
+    from paretoboard.recommend import Excluded, Goal, Kept, Limits, Pick, Recommendation
     from paretoboard_reports.view.model import Board, Effect
 
 _UNITS: Final[Mapping[str, str]] = {"latency": "s", "size": "B", "memory": "B", "energy": "J", "training": "s"}

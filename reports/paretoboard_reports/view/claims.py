@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from paretoboard import claims
-from paretoboard_reports.view.numbers import MINUS, PERCENT, POINTS, Scale, interval, significant, signed
+from paretoboard.claims import Difference, Verdict
+from paretoboard_reports.view.numbers import MINUS, PERCENT, POINTS, Quantity, Scale, interval, signed, significant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from paretoboard.claims import ClaimedNumber, ClaimSet, Conditions, Difference, Line, Measured, Verdict
+    from paretoboard.claims import ClaimedNumber, ClaimSet, Conditions, Line, Measured
     from paretoboard.records import RunRecord
     from paretoboard_reports.view.model import Board
-    from paretoboard_reports.view.numbers import Quantity
 
 _TIMES: Final = Scale(source_unit="1", unit="×", factor=1.0)
 _FIELDS: Final = ("model", "dataset", "technique", "hardware", "cores", "batch", "runtime")

@@ -1,4 +1,4 @@
-"""Which recipe to take for a purpose, from the rows of a board: the rule is paretoboard.recommend's, the words are here."""
+"""Which recipe to take for a purpose, from the rows of a board; the rule is paretoboard.recommend's."""
 
 from __future__ import annotations
 

@@ -38,21 +38,21 @@ class _Number(Table):
     points: float | None = None
     at_least: bool = False
     images: Annotated[int, Field(gt=0)] | None = None
-    differs: dict[str, _Differs] = {}
+    differs: dict[str, _Differs] = Field(default_factory=dict)
 
 
 class _Link(Table):
     task: _Text
     recipe: _Text
     against: _Text = BASELINE
-    differs: dict[str, _Differs] = {}
+    differs: dict[str, _Differs] = Field(default_factory=dict)
 
 
 class _Claim(Table):
     says: _Text
     technique: str | None = None
     method: _Text
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
     model: _Text
     dataset: _Text
     hardware: _Text | None = None
@@ -63,7 +63,7 @@ class _Claim(Table):
     source: _Text
     note: str = ""
     numbers: Annotated[list[_Number], Field(min_length=1)]
-    measured_by: list[_Link] = []
+    measured_by: list[_Link] = Field(default_factory=list)
     unmeasured: str = ""
 
 

@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from paretoboard.claims.model import Verdict
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from paretoboard.claims.model import ClaimedNumber, Difference, Measured, Scale, Verdict
+    from paretoboard.claims.model import ClaimedNumber, Difference, Measured, Scale
 
 # Registered before anything was compared: a claim within these of the measured value counts as confirmed.
 MARGIN_TIMES: Final = 0.05  # share of a speed-up or of another ratio

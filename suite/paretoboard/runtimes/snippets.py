@@ -1,4 +1,4 @@
-"""A few lines of Python that load an artifact and call it, as its runtime is used without paretoboard where that is exact."""
+"""A few lines of Python that load an artifact and call it, without paretoboard where that does the same."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ def snippet(folder: Path, manifest: Manifest) -> str:
     execution = manifest.execution
     plain = execution.input is None and execution.boxes is None
     path, shape = str(folder / manifest.file), (1, *manifest.input_shape)
-    if plain and execution.runtime == "onnxruntime" and execution.options.get("graph", "all") == "all":
-        if not execution.options.keys() - {"graph"}:
-            return _onnxruntime(path, shape)
+    if plain and execution.runtime == "onnxruntime" and dict(execution.options) in ({}, {"graph": "all"}):
+        return _onnxruntime(path, shape)
     if plain and execution.runtime == "openvino":
         return _openvino(path, shape, str(execution.options.get("precision", "f32")))
     eager = execution.runtime in ("eager", "compile") and not execution.options
