@@ -69,7 +69,9 @@ def test_a_counted_number_needs_no_interval() -> None:
 def test_what_is_inverted_is_judged_the_other_way_round(claimed: float, value: float, spread: float) -> None:
     mirrored = {"falls short": "better", "better": "falls short"}
     there = claims.judge(number(metric="latency", times=claimed), measured(value, value / spread, value * spread))
-    back = claims.judge(number(metric="latency", times=1 / claimed), measured(1 / value, 1 / value / spread, spread / value))
+    back = claims.judge(
+        number(metric="latency", times=1 / claimed), measured(1 / value, 1 / value / spread, spread / value)
+    )
     assert back.verdict == mirrored.get(there.verdict, there.verdict)
 
 
@@ -98,7 +100,10 @@ def test_with_a_narrow_interval_nothing_is_undecided(claimed: float, value: floa
 
 @given(claimed=positive)
 def test_a_claim_is_confirmed_by_itself(claimed: float) -> None:
-    assert claims.judge(number(metric="latency", times=claimed), measured(claimed, claimed, claimed)).verdict == "confirmed"
+    assert (
+        claims.judge(number(metric="latency", times=claimed), measured(claimed, claimed, claimed)).verdict
+        == "confirmed"
+    )
     assert claims.ratio_of(number(metric="latency", times=claimed), measured(claimed)) == 1.0
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from builders import board_records
 from paretoboard import store
@@ -127,9 +128,13 @@ def made(kind: str, tmp_path: Path) -> Path:
         case "channels-last":
             built = dataclasses.replace(held, execution=Execution(memory_format="channels_last"))
         case "bf16":
-            built = dataclasses.replace(held, execution=Execution(dtype="bfloat16"))
+            assert held.module is not None
+            halved = held.module.to(torch.bfloat16)
+            built = dataclasses.replace(held, module=halved, execution=Execution(dtype="bfloat16"))
         case "onnxruntime":
-            built = dataclasses.replace(exported(), execution=Execution(runtime="onnxruntime", options={"graph": "all"}))
+            built = dataclasses.replace(
+                exported(), execution=Execution(runtime="onnxruntime", options={"graph": "all"})
+            )
         case "onnxruntime, other options":
             options = {"graph": "basic"}
             built = dataclasses.replace(exported(), execution=Execution(runtime="onnxruntime", options=options))

@@ -67,14 +67,14 @@ def advice(board: Board, found: Recommendation) -> Advice:
     )
 
 
-def shown(what: Goal, found: Estimated) -> str:
-    """An estimate with its half-width and unit."""
+def shown(what: Goal, found: Estimated, *, exact: bool = False) -> str:
+    """An estimate with its half-width and unit; `exact` with a digit more than its interval supports."""
     if what == "loss":
         quantity = interval(found.value, found.low, found.high, 0, POINTS)
     else:
         quantity = interval(found.value, found.low, found.high, 0, scale_for(_UNITS[what], [found.value]))
     half = f" ± {quantity.half}" if quantity.half and quantity.half != "0" else ""
-    return f"{quantity.text}{half} {quantity.unit}"
+    return f"{quantity.exact if exact else quantity.text}{half} {quantity.unit}"
 
 
 def limit_text(what: Goal, limit: float) -> str:
@@ -140,6 +140,6 @@ def _why(found: Excluded, quality: str) -> str:
     if found.estimate is None or found.limit is None:
         return f"{quality} against the baseline was not measured" if found.what == "loss" else f"no {found.what}"
     if found.what == "loss":
-        return f"loses {shown('loss', found.estimate)} of {quality}; allowed: {limit_text('loss', found.limit)}"
-    said = shown(found.what, found.estimate)
+        return f"loses {shown('loss', found.estimate, exact=True)} of {quality}; allowed: {limit_text('loss', found.limit)}"
+    said = shown(found.what, found.estimate, exact=True)
     return f"{_VERBS[found.what]} {said}; allowed: {limit_text(found.what, found.limit)}"
