@@ -20,7 +20,7 @@ from paretoboard_reports.view.model import (
     Row,
 )
 from paretoboard_reports.view.numbers import Quantity, signed
-from paretoboard_reports.view.presets import ALLOWED_LOSS
+from paretoboard_reports.view.answers import ALLOWED_LOSS
 
 __all__ = [
     "ALLOWED_LOSS",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from paretoboard_reports.view.numbers import POINTS, interval, scale_for, signed
-from paretoboard_reports.view.presets import row_of, sure_words
+from paretoboard_reports.view.answers import row_of, sure_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,7 +11,7 @@ from paretoboard_reports.view import header
 from paretoboard_reports.view.details import metric_label
 from paretoboard_reports.view.effects import speed_effect
 from paretoboard_reports.view.model import Board, Figure, Page, Point
-from paretoboard_reports.view.presets import presets
+from paretoboard_reports.view.answers import answers
 from paretoboard_reports.view.ranking import AXES, Axis
 from paretoboard_reports.view.rows import Columns, axis_column, rows
 from paretoboard_reports.view.select import groups
@@ -62,7 +62,7 @@ def board(group: Group, others: Sequence[Group] = ()) -> Board:
         resolution=header.resolution(columns, found),
         subset_ranks=subset_ranks(group, others),
         self_check=self_check,
-        answers=tuple(presets(found, metric_label(columns.quality))),
+        answers=tuple(answers(found, metric_label(columns.quality))),
         figures=tuple(_figure(axis, found, columns) for axis in AXES if any(axis.name in row.places for row in found)),
         rows=found,
         counts=tuple((status, statuses[status]) for status in STATUSES if statuses[status]),

@@ -63,7 +63,7 @@ def recommend_recipes(
     if not page.boards:
         raise InputError(f"{folder}: no results of {', '.join(names)}. `paretoboard run {' '.join(tasks)}` makes them.")
     from paretoboard_reports.view.advice import advice
-    from paretoboard_reports.view.presets import candidates
+    from paretoboard_reports.view.answers import candidates
 
     found = [recommend.recommend(candidates(board.rows), minimize, limits) for board in page.boards]
     said = [advice(board, one) for board, one in zip(page.boards, found, strict=True)]
@@ -98,7 +98,7 @@ def _limits(
 def _built(folder: Path, board: Board, recipe: str) -> Built | None:
     """The file of a recommended recipe, None where nothing is recommended."""
     from paretoboard.cli.artifacts import find
-    from paretoboard_reports.view.presets import row_of
+    from paretoboard_reports.view.answers import row_of
 
     return find(folder, board.task, recipe, row_of(board.rows, recipe).measured_at) if recipe else None
 

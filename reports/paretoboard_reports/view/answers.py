@@ -33,7 +33,7 @@ def candidates(rows: Sequence[Row]) -> tuple[Candidate, ...]:
     return tuple(found.values())
 
 
-def presets(rows: Sequence[Row], quality: str) -> Iterator[Answer]:
+def answers(rows: Sequence[Row], quality: str) -> Iterator[Answer]:
     """What a board answers without being asked.
 
     Args:
