@@ -12,6 +12,8 @@ from paretoboard_reports import links, svg
 from paretoboard_reports.view import signed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from paretoboard_reports.view import Curves, Figure, Roof
     from paretoboard_reports.view.claims import Diagonal
 
@@ -96,6 +98,7 @@ def _environment() -> Environment:
         verdict_class=svg.verdict_class,
         verdict_marker=_verdict_marker,
         verdict_shapes=svg.VERDICT_SHAPES,
+        forest=_forest,
     )
     return environment
 
@@ -123,3 +126,7 @@ def _diagonal(found: Diagonal, name: str) -> Markup:
 
 def _verdict_marker(verdict: str) -> Markup:
     return Markup(svg.verdict_marker(verdict))  # noqa: S704
+
+
+def _forest(lines: Sequence[svg.ForestLine], title: str, name: str) -> Markup:
+    return Markup(svg.forest_plot(lines, title, name))  # noqa: S704
