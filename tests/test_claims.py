@@ -1,4 +1,4 @@
-"""Published numbers: what a verdict says, what can be compared, and that the committed claims are the published ones."""
+"""Published numbers: what a verdict says, what can be compared, and that committed claims are the published ones."""
 
 from __future__ import annotations
 

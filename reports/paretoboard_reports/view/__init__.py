@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paretoboard_reports.view.answers import ALLOWED_LOSS
 from paretoboard_reports.view.boards import page
 from paretoboard_reports.view.model import (
     Board,
@@ -20,7 +21,6 @@ from paretoboard_reports.view.model import (
     Row,
 )
 from paretoboard_reports.view.numbers import Quantity, signed
-from paretoboard_reports.view.answers import ALLOWED_LOSS
 
 __all__ = [
     "ALLOWED_LOSS",

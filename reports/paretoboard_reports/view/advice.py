@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from paretoboard_reports.view.numbers import POINTS, interval, scale_for, signed
 from paretoboard_reports.view.answers import row_of, sure_words
+from paretoboard_reports.view.numbers import POINTS, interval, scale_for, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -139,7 +139,7 @@ def _why(found: Excluded, quality: str) -> str:
         return found.reason
     if found.estimate is None or found.limit is None:
         return f"{quality} against the baseline was not measured" if found.what == "loss" else f"no {found.what}"
-    if found.what == "loss":
-        return f"loses {shown('loss', found.estimate, exact=True)} of {quality}; allowed: {limit_text('loss', found.limit)}"
     said = shown(found.what, found.estimate, exact=True)
+    if found.what == "loss":
+        return f"loses {said} of {quality}; allowed: {limit_text('loss', found.limit)}"
     return f"{_VERBS[found.what]} {said}; allowed: {limit_text(found.what, found.limit)}"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from paretoboard.records import STATUSES
 from paretoboard_reports.view import header
+from paretoboard_reports.view.answers import answers
 from paretoboard_reports.view.details import metric_label
 from paretoboard_reports.view.effects import speed_effect
 from paretoboard_reports.view.model import Board, Figure, Page, Point
-from paretoboard_reports.view.answers import answers
 from paretoboard_reports.view.ranking import AXES, Axis
 from paretoboard_reports.view.rows import Columns, axis_column, rows
 from paretoboard_reports.view.select import groups

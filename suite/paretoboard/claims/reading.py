@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from paretoboard.claims.model import CLAIM_METRICS, Claim, ClaimedNumber, ClaimSet, Conditions, Link
-from paretoboard.errors import InputError, TaskFileError, UnknownNameError, suggestion
+from paretoboard.errors import TaskFileError, UnknownNameError, suggestion
 from paretoboard.locations import claims_folder
 from paretoboard.registry import TECHNIQUES
 from paretoboard.spec import BASELINE
@@ -89,14 +89,12 @@ def load(file: Path) -> ClaimSet:
 
 
 def load_all(wanted: str | None = None, folder: Path | None = None) -> tuple[ClaimSet, ...]:
-    """All sets of a folder by name, by default the project's, or the one called `wanted`.
+    """All sets of a folder by name, by default the project's, or the one called `wanted`; none where there is no folder.
 
     Raises: UnknownNameError where there is no such set, TaskFileError for what is wrong in a file.
     """
     where = folder if folder is not None else claims_folder()
     files = {file.stem: file for file in sorted(where.glob("*.toml"))}
-    if not files:
-        raise InputError(f"{where}: no claims files; '<set>.toml' would be right")
     if wanted is None:
         return tuple(load(file) for file in files.values())
     if wanted not in files:
