@@ -24,7 +24,7 @@ from paretoboard.recommend import (
 from paretoboard.spec import BASELINE
 from paretoboard_reports.view import Board, page
 from paretoboard_reports.view.advice import advice
-from paretoboard_reports.view.answers import answers, candidates, round_limit, sure_words
+from paretoboard_reports.view.answers import across, answers, candidates, round_limit, sure_words
 
 
 def estimate(value: float, spread: float = 0.0) -> Estimate:
@@ -223,6 +223,17 @@ def test_a_preset_says_how_sure_its_limit_is_and_the_best_is_not_asked_to_keep_o
     assert sure_words(0.999) == "sure: over 99 %"
     assert sure_words(0.6).startswith("by a hair")
     assert sure_words(None) == "nothing says how sure"
+
+
+def test_across_boards_stand_the_answers_of_each_that_are_not_the_model_as_it_is() -> None:
+    board, alone = board_of(board_records()), board_of([run_record()])
+    [found] = across([alone, board])
+    assert found.board == board
+    assert found.fastest is not None
+    assert (found.fastest.row.recipe, found.fastest.purpose) == ("ort-int8", "fastest")
+    assert found.smallest is not None
+    assert found.smallest.row.recipe == "ort-int8-dynamic"
+    assert found.best_in_time is not None
 
 
 def test_a_failed_run_is_left_out_with_its_reason() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from paretoboard.recommend import Candidate, Estimate, Limits, recommend
 from paretoboard.spec import BASELINE
-from paretoboard_reports.view.model import Answer
+from paretoboard_reports.view.model import Answer, Board
 from paretoboard_reports.view.numbers import scale_for
 
 if TYPE_CHECKING:
@@ -70,6 +71,34 @@ def round_limit(of_board: Sequence[Candidate]) -> float | None:
     decade = math.floor(math.log10(aim))
     # By their decimal text: 5 * 10.0**-4 is not the float that 0.0005 is.
     return max(limit for step in (1, 2, 5) if (limit := float(f"{step}e{decade}")) <= aim * (1 + 1e-9))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Across:
+    """What one board answers, beside those of all others."""
+
+    board: Board
+    fastest: Answer | None
+    smallest: Answer | None
+    best_in_time: Answer | None
+
+
+def across(boards: Sequence[Board]) -> tuple[Across, ...]:
+    """The answers of every board where one of them is not the model as it is, in the boards' order."""
+    found = []
+    for board in boards:
+        by_purpose = {answer.purpose: answer for answer in board.answers if not answer.row.is_baseline}
+        if by_purpose:
+            found.append(
+                Across(
+                    board=board,
+                    fastest=by_purpose.get("fastest", by_purpose.get("quickest to train")),
+                    smallest=by_purpose.get("smallest"),
+                    # Where the best is fast enough itself there is no question of its own.
+                    best_in_time=by_purpose.get("best in time", by_purpose.get("best")),
+                )
+            )
+    return tuple(found)
 
 
 def row_of(rows: Sequence[Row], recipe: str) -> Row:

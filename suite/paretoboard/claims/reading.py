@@ -89,7 +89,7 @@ def load(file: Path) -> ClaimSet:
 
 
 def load_all(wanted: str | None = None, folder: Path | None = None) -> tuple[ClaimSet, ...]:
-    """All sets of a folder by name, by default the project's, or the one called `wanted`; none where there is no folder.
+    """All sets of a folder by name, by default the project's, or the one called `wanted`; without a folder none.
 
     Raises: UnknownNameError where there is no such set, TaskFileError for what is wrong in a file.
     """
