@@ -234,6 +234,13 @@ def test_across_boards_stand_the_answers_of_each_that_are_not_the_model_as_it_is
     assert found.smallest is not None
     assert found.smallest.row.recipe == "ort-int8-dynamic"
     assert found.best_in_time is not None
+    assert found.best_in_time.row.costs["latency"].value <= 0.0005  # the baseline takes 1.42 ms
+
+
+def test_where_nothing_is_fast_enough_no_board_claims_a_best_in_time() -> None:
+    [found] = across([board_of([run_record(), run_record("bf16", file_bytes=9)])])
+    assert found.best_in_time is None
+    assert found.smallest is not None
 
 
 def test_a_failed_run_is_left_out_with_its_reason() -> None:
