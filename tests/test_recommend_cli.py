@@ -18,6 +18,7 @@ from builders import board_records
 from paretoboard import store
 from paretoboard.artifact import Execution, read_manifest, save
 from paretoboard.cli.amounts import BYTES, SECONDS, amount
+from paretoboard.cli.artifacts import find
 from paretoboard.errors import InputError
 from paretoboard.runtimes.snippets import snippet
 from paretoboard.techniques.run.openvino import OpenVino
@@ -74,6 +75,14 @@ def test_recommend_says_what_builds_a_file_that_is_not_here(results: Path, task:
     done = call("recommend", task, "--max-drop", "0.01", "--minimize", "size", "--results", results)
     assert done.returncode == 0, done.stderr
     assert f"paretoboard run quick/digits --only ort-int8-dynamic --results {results}" in done.stdout
+
+
+def test_the_file_of_an_ablation_is_built_with_its_recipe(tmp_path: Path) -> None:
+    at = board_records()[0].started_at
+    assert (
+        find(tmp_path, "t", "stacked:first-1", at).command == f"paretoboard run t --only stacked --results {tmp_path}"
+    )
+    assert find(tmp_path, "t", "baseline", at).command == f"paretoboard run t --results {tmp_path}"
 
 
 def test_recommend_for_programs_has_the_same_in_the_units_of_the_records(results: Path, task: Path) -> None:

@@ -136,7 +136,7 @@ def _line(of: str, line: Line, boards: Sequence[Board]) -> ClaimLine:
         reason=line.reason,
         differences=line.differences,
         theirs=_conditions(line.claim.conditions, line.claim.conditions.method, line.claim.under),
-        ours=() if measured is None else _conditions(measured.conditions, measured.conditions.technique or "none", ""),
+        ours=() if measured is None else _ours(line.number, measured),
         task="" if measured is None else measured.link.task,
         recipe="" if measured is None else measured.link.recipe,
         against="" if measured is None or line.number.is_level else measured.link.against,
@@ -195,6 +195,14 @@ def _conditions(found: Conditions, technique: str, under: str) -> tuple[tuple[st
     said = {field: getattr(found, field) for field in _FIELDS} | {"technique": technique}
     rows = [(field, str(said[field])) for field in _FIELDS if said[field]]
     return tuple([*rows, ("further", under)] if under else rows)
+
+
+def _ours(number: ClaimedNumber, found: Measured) -> tuple[tuple[str, str], ...]:
+    rows = _conditions(found.conditions, found.conditions.technique or "the model as it is", "")
+    if number.about.scale != "points":
+        return rows
+    baseline = "" if found.baseline is None or number.is_level else f", from a baseline of {found.baseline:.1f} %"
+    return (*rows, ("quality on", f"{found.n:,} images{baseline}"))
 
 
 def _times(drawn: Sequence[tuple[Line, ClaimLine]]) -> Diagonal:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paretoboard.errors import StoreError
+from paretoboard.spec import BASELINE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -28,7 +30,10 @@ def find(results: Path, task: str, recipe: str, measured_at: datetime) -> Built:
     """The file of the run of `recipe` that started at `measured_at`, by its content."""
     from paretoboard import store
 
-    command = f"paretoboard run {task} --only {recipe} --results {results}"
+    # What an ablation adds to a recipe is built with that recipe: "stacked:first-1" with "stacked".
+    whole = recipe.partition(":")[0]
+    only = "" if whole == BASELINE else f" --only {shlex.quote(whole)}"
+    command = f"paretoboard run {shlex.quote(task)}{only} --results {shlex.quote(str(results))}"
     missing = Built(folder=None, file=None, snippet="", command=command)
     records = store.read(results, tasks=[task]).records
     same = [r for r in records if r.task == task and r.recipe == recipe and r.started_at == measured_at]
