@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paretoboard import store
+from paretoboard import claims, store
 from paretoboard.errors import StoreError
 from paretoboard.store.calibrations import all_latest
+from paretoboard_reports.view import claims as claims_view
 from paretoboard_reports.view import page as page_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from paretoboard.records import Calibration, RunRecord  # noqa: TC004
     from paretoboard_reports.view import Page  # noqa: TC004
+    from paretoboard_reports.view.claims import ClaimTable  # noqa: TC004
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,7 @@ class Site:
     damaged: tuple[str, ...]  # files that can't be read, in words
     calibrations: tuple[Calibration, ...] = ()  # what the protocol does on these machines with known differences
     rigor: str = ""  # the same at length, as `make bench-rigor` recorded it
+    claims: tuple[ClaimTable, ...] = ()  # published numbers beside the measured ones
 
 
 def read(results: Path) -> Site:
@@ -40,13 +43,15 @@ def read(results: Path) -> Site:
     except StoreError as error:
         damaged.append(str(error))
         calibrations = ()
+    boards = page_of(reading.records, damaged)
     return Site(
-        page=page_of(reading.records, damaged),
+        page=boards,
         records=reading.records,
         history=store.history(results),
         damaged=tuple(damaged),
         calibrations=calibrations,
         rigor=_rigor(results),
+        claims=claims_view.tables(claims.load_all(), reading.records, boards.boards),
     )
 
 
