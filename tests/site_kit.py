@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paretoboard import regressions
 from paretoboard.store import light
 from paretoboard_reports import links, pages
 from paretoboard_reports.site import Site
@@ -13,13 +14,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    import pandas as pd
+
     from paretoboard.records import RunRecord
+    from paretoboard.regressions import Ack
 
 
 def site_of(records: Iterable[RunRecord], damaged: Sequence[str] = ()) -> Site:
     """What `site.read` gives for a folder with these records."""
     found = tuple(records)
-    return Site(page=page(found, damaged), records=found, history=light.of(found), damaged=tuple(damaged))
+    history = light.of(found)
+    return Site(
+        page=page(found, damaged),
+        records=found,
+        history=history,
+        regressions=regressions.find(history),
+        damaged=tuple(damaged),
+    )
+
+
+def site_of_history(history: pd.DataFrame, acks: Iterable[Ack] = ()) -> Site:
+    """A site of nights whose records nobody has."""
+    none = page([], [])
+    return Site(page=none, records=(), history=history, regressions=regressions.find(history, acks), damaged=())
 
 
 def files_of(records: Iterable[RunRecord], damaged: Sequence[str] = ()) -> dict[str, bytes]:

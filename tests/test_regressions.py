@@ -61,7 +61,9 @@ def test_single_nights_that_stand_out_are_never_a_regression():
 def test_a_drift_is_found_and_left_to_a_longer_measurement():
     found = regressions.find(nights(["drift"] * 10, at=105, size=0.018, noise=0.001))
     assert not found.of("confirmed")
-    assert {change.series.key.recipe for change in found.of("new") if change.kind == "drift"} == {f"s{number}" for number in range(10)}
+    assert {change.series.key.recipe for change in found.of("new") if change.kind == "drift"} == {
+        f"s{number}" for number in range(10)
+    }
 
 
 def test_across_a_change_of_software_nothing_is_claimed_but_the_change_is_shown():

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
     from paretoboard_reports.view import Curves, Figure, Roof
     from paretoboard_reports.view.claims import Diagonal
+    from paretoboard_reports.view.nights import Shown
 
 # What the header of every page links to.
 NAVIGATION: Final = (
     (links.INDEX, "Overview"),
     (links.CLAIMS, "Claims"),
+    (links.TRENDS, "Trends"),
+    (links.REGRESSIONS, "Regressions"),
     (links.METHODS, "Methods"),
     (links.DATA, "Data"),
 )
@@ -99,6 +102,8 @@ def _environment() -> Environment:
         verdict_marker=_verdict_marker,
         verdict_shapes=svg.VERDICT_SHAPES,
         forest=_forest,
+        series_plot=_series_plot,
+        spark=_spark,
     )
     return environment
 
@@ -126,6 +131,14 @@ def _diagonal(found: Diagonal, name: str) -> Markup:
 
 def _verdict_marker(verdict: str) -> Markup:
     return Markup(svg.verdict_marker(verdict))  # noqa: S704
+
+
+def _series_plot(shown: Shown, name: str) -> Markup:
+    return Markup(svg.series_plot(shown, name))  # noqa: S704
+
+
+def _spark(shown: Shown) -> Markup:
+    return Markup(svg.sparkline(shown.values, shown.cut_indexes))  # noqa: S704
 
 
 def _forest(lines: Sequence[svg.ForestLine], title: str, name: str) -> Markup:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paretoboard import claims, store
+from paretoboard import claims, regressions, store
 from paretoboard.errors import StoreError
 from paretoboard.store.calibrations import all_latest
 from paretoboard_reports.view import claims as claims_view
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd  # noqa: TC004 - nothing resolves these annotations
 
     from paretoboard.records import Calibration, RunRecord  # noqa: TC004
+    from paretoboard.regressions import Regressions  # noqa: TC004
     from paretoboard_reports.view import Page  # noqa: TC004
     from paretoboard_reports.view.claims import ClaimTable  # noqa: TC004
 
@@ -28,6 +29,7 @@ class Site:
     page: Page  # the boards
     records: tuple[RunRecord, ...]  # the newest of each cell, with what the models answered
     history: pd.DataFrame  # a row for each stored record: store.history
+    regressions: Regressions  # what the nights say
     damaged: tuple[str, ...]  # files that can't be read, in words
     calibrations: tuple[Calibration, ...] = ()  # what the protocol does on these machines with known differences
     rigor: str = ""  # the same at length, as `make bench-rigor` recorded it
@@ -44,10 +46,12 @@ def read(results: Path) -> Site:
         damaged.append(str(error))
         calibrations = ()
     boards = page_of(reading.records, damaged)
+    history = store.history(results)
     return Site(
         page=boards,
         records=reading.records,
-        history=store.history(results),
+        history=history,
+        regressions=regressions.find(history, regressions.read_acks(results)),
         damaged=tuple(damaged),
         calibrations=calibrations,
         rigor=_rigor(results),

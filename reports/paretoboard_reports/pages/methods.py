@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from paretoboard.plan import PROTOCOL
+from paretoboard.regressions import shifts
 from paretoboard.stats.ab1 import RELEVANT
 from paretoboard_reports import links
 from paretoboard_reports.output import SiteFile
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
     from paretoboard_reports.site import Site
 
+NIGHTS: Final = (
+    f"A night is compared with the median of up to {shifts.LOOK_BACK} nights before it, of the same software. It "
+    f"begins a new level if it is off by more than {100 * shifts.LEAST_STEP:g} % and more than {shifts.BANDS:g} times their "
+    f"scatter (1.4826 times the median absolute deviation), and that is confirmed where {shifts.CONFIRMS} of the next "
+    f"{shifts.LOOK_AHEAD} nights say the same. A level needs {shifts.LEAST_NIGHTS} nights, so no single one can be a "
+    f"regression. Series that scatter by more than {100 * shifts.TOO_NOISY:g} % are listed as too noisy and left alone."
+)
+
 
 def files(site: Site) -> Iterator[SiteFile]:
     """The one page."""
@@ -23,6 +32,7 @@ def files(site: Site) -> Iterator[SiteFile]:
         path=links.METHODS,
         protocol=PROTOCOL,
         tolerance=f"{100 * RELEVANT:g}",
+        nights=NIGHTS,
         rigor=site.rigor,
         calibrations=site.calibrations,
     )

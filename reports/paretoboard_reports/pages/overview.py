@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def files(site: Site) -> Iterator[SiteFile]:
     """The one page."""
-    found = overview(site.page.boards, site.history)
+    found = overview(site.page.boards, site.history, site.regressions)
     content = html(
         "overview.html.j2", path=links.INDEX, overview=found, damaged=site.damaged, across=across(site.page.boards)
     )

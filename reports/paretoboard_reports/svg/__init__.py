@@ -13,6 +13,7 @@ from paretoboard_reports.svg.diagonal import diagonal_plot, verdict_class, verdi
 from paretoboard_reports.svg.forest import ForestLine, forest_plot
 from paretoboard_reports.svg.plot import SHAPES, marker, pareto_plot
 from paretoboard_reports.svg.roofline import roofline_plot
+from paretoboard_reports.svg.series import series_plot, sparkline
 
 __all__ = [
     "SHAPES",
@@ -25,6 +26,8 @@ __all__ = [
     "marker",
     "pareto_plot",
     "roofline_plot",
+    "series_plot",
+    "sparkline",
     "verdict_class",
     "verdict_marker",
 ]

@@ -45,6 +45,7 @@ def board(group: Group, others: Sequence[Group] = ()) -> Board:
     statuses = Counter(row.status for row in found)
     return Board(
         anchor=_anchor(record),
+        board_id=record.board_id,
         task=record.task,
         title=record.title,
         dataset=record.dataset,

@@ -403,6 +403,7 @@ class Board:
     """All that may stand in one table: one task on one machine under one profile."""
 
     anchor: str
+    board_id: str
     task: str
     title: str
     dataset: str

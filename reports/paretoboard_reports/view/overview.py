@@ -12,10 +12,11 @@ from paretoboard_reports.view.model import Board
 from paretoboard_reports.view.techniques import FamilyView, families, techniques
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
+    from paretoboard.regressions import Regressions
     from paretoboard_reports.view.model import Answer
 
 # Days of measuring that are listed, the newest first.
@@ -37,6 +38,7 @@ class Standing:
     board: Board
     on_front: int
     measured: int
+    regressed: int  # series with a confirmed regression that nobody has answered
     fell_out: int  # failed, timed out, refused, unstable, or skipped
 
     @property
@@ -84,31 +86,36 @@ class Overview:
     newest: datetime | None
 
 
-def overview(boards: Sequence[Board], history: pd.DataFrame) -> Overview:
+def overview(boards: Sequence[Board], history: pd.DataFrame, regressions: Regressions) -> Overview:
     """The first page of these boards; `history` is a row for each stored record."""
     machines = {board.hardware_id: Machine(hardware_id=board.hardware_id, name=board.hardware) for board in boards}
     columns = tuple(sorted(machines.values(), key=lambda machine: (machine.name, machine.hardware_id)))
     return Overview(
         machines=columns,
         families=families(techniques(boards)),
-        chapters=_chapters(boards, columns),
+        chapters=_chapters(boards, columns, regressions.open_by_board()),
         days=_days(history),
         records=len(history),
         newest=max((board.measured_at for board in boards), default=None),
     )
 
 
-def _chapters(boards: Sequence[Board], machines: Sequence[Machine]) -> tuple[Chapter, ...]:
+def _chapters(
+    boards: Sequence[Board], machines: Sequence[Machine], regressed: Mapping[str, int]
+) -> tuple[Chapter, ...]:
     by_dataset: defaultdict[str, defaultdict[str, list[Board]]] = defaultdict(lambda: defaultdict(list))
     for board in boards:
         by_dataset[board.dataset][board.task].append(board)
     return tuple(
-        Chapter(dataset=dataset, lines=tuple(_line(task, found, machines) for task, found in sorted(tasks.items())))
+        Chapter(
+            dataset=dataset,
+            lines=tuple(_line(task, found, machines, regressed) for task, found in sorted(tasks.items())),
+        )
         for dataset, tasks in sorted(by_dataset.items())
     )
 
 
-def _line(task: str, boards: Sequence[Board], machines: Sequence[Machine]) -> TaskLine:
+def _line(task: str, boards: Sequence[Board], machines: Sequence[Machine], regressed: Mapping[str, int]) -> TaskLine:
     newest = max(boards, key=lambda board: board.measured_at)
     ordered = sorted(boards, key=lambda board: (board.profile, board.anchor))
     return TaskLine(
@@ -116,17 +123,18 @@ def _line(task: str, boards: Sequence[Board], machines: Sequence[Machine]) -> Ta
         title=newest.title,
         about=newest.about,
         cells=tuple(
-            tuple(_standing(board) for board in ordered if board.hardware_id == machine.hardware_id)
+            tuple(_standing(board, regressed) for board in ordered if board.hardware_id == machine.hardware_id)
             for machine in machines
         ),
     )
 
 
-def _standing(board: Board) -> Standing:
+def _standing(board: Board, regressed: Mapping[str, int]) -> Standing:
     return Standing(
         board=board,
         on_front=sum(row.standing == "front" for row in board.ranked),
         measured=len(board.ranked),
+        regressed=regressed.get(board.board_id, 0),
         fell_out=len(board.rows) - len(board.ranked),
     )
 
