@@ -29,9 +29,9 @@ _ATOM: Final = "http://www.w3.org/2005/Atom"
 def files(site: Site) -> Iterator[SiteFile]:
     """Trends, Regressions, and the feed."""
     found = site.regressions
-    every = shown(found)
-    drawn = [each for each in every if len(each.nights) > 1][:MOST_DRAWN]
-    longest = max((len(each.nights) for each in every), default=0)
+    # One night is no trend.
+    every = [each for each in shown(found) if len(each.nights) > 1]
+    longest = max((len(series.nights) for series in found.series), default=0)
     yield SiteFile(
         path=links.TRENDS,
         content=html(
@@ -39,7 +39,8 @@ def files(site: Site) -> Iterator[SiteFile]:
             path=links.TRENDS,
             every=every[:MOST_LISTED],
             count=len(every),
-            drawn=drawn,
+            single=len(found.series) - len(every),
+            drawn=every[:MOST_DRAWN],
             longest=longest,
             least=LEAST_NIGHTS,
         ),
