@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from paretoboard import durable
@@ -12,6 +11,7 @@ from paretoboard_reports import links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 # Names what an earlier call wrote, so that nothing else in the folder is ever removed.
 MANIFEST: Final = ".paretoboard-site.json"

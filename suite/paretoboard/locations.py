@@ -25,6 +25,11 @@ def tasks_folder() -> Path:
     return _SHIPPED / "tasks" if _SHIPPED.is_dir() else _CHECKOUT / "tasks"
 
 
+def claims_folder() -> Path:
+    """The folder with one TOML file for each set of published numbers; no task files lie in it."""
+    return tasks_folder() / "claims"
+
+
 def profiles_folder() -> Path:
     """The folder with one TOML file for each hardware profile."""
     return _SHIPPED / "profiles" if _SHIPPED.is_dir() else _CHECKOUT / "runners" / "profiles"

@@ -7,9 +7,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from paretoboard.store.names import Key, Known, key_of, known, record_files
 from paretoboard.store.reading import Damaged, Reading, read, read_one, table, verify
 from paretoboard.store.writing import append
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import pandas as pd
 
 __all__ = [
     "Damaged",
@@ -17,6 +25,7 @@ __all__ = [
     "Known",
     "Reading",
     "append",
+    "history",
     "key_of",
     "known",
     "read",
@@ -25,3 +34,10 @@ __all__ = [
     "table",
     "verify",
 ]
+
+
+def history(folder: Path, *, tasks: Iterable[str] | None = None) -> pd.DataFrame:
+    """One light row for each stored record, oldest first; its columns are those of `store.light`."""
+    from paretoboard.store import light
+
+    return light.history(folder, tasks=tasks)

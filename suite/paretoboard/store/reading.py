@@ -106,7 +106,7 @@ def table(folder: Path, columns: Sequence[str], *, tasks: Iterable[str] | None =
     damaged = []
     for path in record_files(folder, tasks=tasks):
         try:
-            parts.append(_picked(_load(path, columns), columns))
+            parts.append(_picked(load(path, columns), columns))
         except StoreError as error:
             damaged.append(f"{path}: {error}")
     if damaged:
@@ -118,14 +118,17 @@ def _record(path: Path, *, left_out: Iterable[str] = ()) -> RunRecord:
     from paretoboard.store.codec import decode
     from paretoboard.store.schema import SCHEMA
 
-    records = decode(_load(path, [name for name in SCHEMA.names if name not in left_out]))
+    records = decode(load(path, [name for name in SCHEMA.names if name not in left_out]))
     if len(records) != 1:
         raise StoreError(f"{len(records)} records in one file, one would be right")
     return records[0]
 
 
-def _load(path: Path, columns: Sequence[str]) -> pa.Table:
-    """The asked-for columns of one file, of the current version; struct parts come inside their struct."""
+def load(path: Path, columns: Sequence[str]) -> pa.Table:
+    """The asked-for columns of one file, of the current version; struct parts come inside their struct.
+
+    Raises: StoreError where the file is damaged or of an unknown version.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

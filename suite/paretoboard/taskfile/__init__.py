@@ -103,7 +103,7 @@ def find(wanted: Iterable[str], *, tasks_folder: Path | None = None) -> list[Pat
 def known_names(tasks_folder: Path | None = None) -> list[str]:
     """Names of the task files below the tasks folder, sorted."""
     folder = tasks_folder if tasks_folder is not None else default_tasks_folder()
-    return [task_name(file) for file in sorted(folder.rglob("*.toml"))]
+    return [task_name(file) for file in _files_below(folder)]
 
 
 def task_name(file: Path) -> str:
@@ -136,11 +136,16 @@ def _existing(text: str, tasks_folder: Path) -> Sequence[Path]:
     # What the user sees in the current folder comes first; then names, with "tasks/" in front or without.
     for path in (Path(text), tasks_folder / text, tasks_folder / f"{text}.toml", tasks_folder.parent / text):
         if path.is_dir():
-            if files := sorted(path.rglob("*.toml")):
+            if files := _files_below(path):
                 return files
         elif path.exists():
             return [path]
     return []
+
+
+def _files_below(folder: Path) -> list[Path]:
+    # Published numbers lie in tasks/claims, beside the tasks that measure them again: see paretoboard.claims.
+    return [file for file in sorted(folder.rglob("*.toml")) if not task_name(file).startswith("claims/")]
 
 
 def _is_graph(document: Document) -> bool:
