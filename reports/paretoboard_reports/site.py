@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from paretoboard.records import RunRecord  # noqa: TC004
     from paretoboard_reports.view import Page  # noqa: TC004
+    from paretoboard_reports.view.select import Nights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +32,18 @@ def read(results: Path) -> Site:
     """Read a folder of results for its pages; damaged files are named and left out."""
     reading = store.read(results, with_predictions=True)
     damaged = tuple(str(found) for found in reading.damaged)
+    history = store.history(results)
     return Site(
-        page=page_of(reading.records, damaged),
+        page=page_of(reading.records, damaged, nights_of(history)),
         records=reading.records,
-        history=store.history(results),
+        history=history,
         damaged=damaged,
     )
+
+
+def nights_of(history: pd.DataFrame) -> Nights:
+    """On how many nights (days, UTC) each recipe was measured in each environment; failed runs do not count."""
+    measured = history[history["status"] == "ok"]
+    columns = ["task", "task_version", "profile", "hardware_id", "environment_id", "recipe"]
+    days = measured["started_at"].dt.date.groupby([measured[name] for name in columns], sort=True).nunique()
+    return {(task, int(version), *rest): int(count) for (task, version, *rest), count in days.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paretoboard_reports.view.boards import ALLOWED_LOSS, page
+from paretoboard_reports.view.boards import ALLOWED_LOSS, page, share_of_draws
 from paretoboard_reports.view.model import (
     Board,
     Breaks,
@@ -19,7 +19,7 @@ from paretoboard_reports.view.model import (
     Roof,
     Row,
 )
-from paretoboard_reports.view.numbers import Quantity, signed
+from paretoboard_reports.view.numbers import Quantity, plain, signed
 
 __all__ = [
     "ALLOWED_LOSS",
@@ -39,5 +39,7 @@ __all__ = [
     "Roof",
     "Row",
     "page",
+    "plain",
+    "share_of_draws",
     "signed",
 ]
