@@ -19,8 +19,8 @@ from builders import comparison, failed_record, run_record, run_spec
 from paretoboard import ablation, store
 from paretoboard.records import Comparison, RunRecord
 from paretoboard.spec import BASELINE, Recipe
-from paretoboard_reports.render import render
 from paretoboard_reports.view import Contribution, Row, page
+from site_kit import board_html, board_pages
 
 PRUNE = ("prune.structured", {"parameters": 0.3})
 INT8 = ("quantize.static", {"per_channel": True})
@@ -151,7 +151,7 @@ def test_a_variant_that_failed_says_so_where_its_numbers_would_be() -> None:
     reason = "stack:first-1: failed, out of memory"
     assert [line.missing for line in steps] == ["", reason, reason]
     assert (steps[1].speed, steps[1].quality, steps[1].size_ratio) == (None, None, None)
-    assert reason in render(page(rows))
+    assert reason in board_html(rows)
 
 
 def test_a_variant_that_was_not_measured_leaves_the_speed_beside_it() -> None:
@@ -167,7 +167,7 @@ def test_a_variant_that_can_not_be_made_keeps_its_line_with_the_reason() -> None
     steps = lines_of(row_of(rows, "stack"))["step by step"]
     reason = "prune.structured + run.onnxruntime can't be made: needs more"
     assert [line.missing for line in steps] == ["", reason, reason]
-    assert "made: needs more" in render(page(rows))
+    assert "made: needs more" in board_html(rows)
 
 
 def test_a_reference_that_has_another_name_by_now_is_found_by_its_steps() -> None:
@@ -253,7 +253,7 @@ def test_programs_get_contributions_unrounded(stored: tuple[Path, Path]) -> None
 
 
 def test_the_page_shows_both_tables_and_the_reference_in_the_row() -> None:
-    html = render(page(board_records()))
+    html = board_html(board_records())
     assert html.count("<h3>Step by step") == html.count("<h3>Each technique left out") == 1
     assert html.count("<h3>Beside its runtime alone") == 3  # ort-int8, the first rung, the stack
     assert "prune.structured(parameters=0.3)" in html
@@ -317,6 +317,6 @@ def test_an_ablated_recipe_is_measured_part_by_part_from_the_task_file_to_the_pa
     assert found["left out"][1]["size_ratio"] < 0.5  # INT8 beside float32
     assert "stack, step by step" in call("board", task, "--results", results).stdout
     assert call("report", "--results", results, "--out", tmp_path / "site").returncode == 0
-    assert "Each technique left out" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "Each technique left out" in board_pages(tmp_path / "site")
     again = call("run", task, "--results", results, *only)
     assert "0 measured, 4 known before" in again.stderr

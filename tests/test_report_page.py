@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import posixpath
 import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from builders import board_records, diagnosis, failed_record, operator_cost, run_record
-from paretoboard_reports.render import render, write
+from paretoboard_reports import output, pages
 from paretoboard_reports.svg import pareto_plot
 from paretoboard_reports.view import page
+from site_kit import board_html, files_of, index_html, site_of
 from test_report_view import awkward_records
 
 HOSTILE = """<img src=x onerror=alert(1)> "quoted" 'single' & =cmd(),\n{{ 7 * 7 }}"""
@@ -61,33 +62,45 @@ def hostile_records():
 
 def test_the_same_records_give_the_same_bytes_in_any_order():
     records = board_records()
-    assert render(page(records)) == render(page(list(reversed(records))))
+    assert board_html(records) == board_html(list(reversed(records)))
 
 
 @pytest.mark.parametrize("records", [board_records(), hostile_records(), []], ids=["board", "hostile", "empty"])
-def test_the_page_asks_for_nothing_from_outside_and_runs_nothing(records):
-    html = render(page(records))
-    tags = Elements(html).tags
-    assert not [tag for tag, _ in tags if tag in ("script", "img", "iframe", "object", "embed")]
-    assert not [name for _, attrs in tags for name in attrs if name.startswith("on")]
-    assert "@import" not in html
-    assert "url(" not in html
-    for tag, attrs in tags:
-        for name in ("href", "src"):
-            assert re.match(r"#|data:,$", attrs.get(name, "#")), f"<{tag} {name}={attrs[name]}>"
+def test_the_pages_ask_for_nothing_from_outside_and_run_nothing_but_their_own_scripts(records):
+    files = files_of(records)
+    for path, content in files.items():
+        if not path.endswith(".html"):
+            continue
+        tags = Elements(content.decode()).tags
+        assert not [tag for tag, _ in tags if tag in ("iframe", "object", "embed", "base")]
+        assert not [name for _, attrs in tags for name in attrs if name.startswith("on")]
+        assert all(attrs.get("src") for tag, attrs in tags if tag == "script"), "no script stands in a page"
+        policy = [attrs["content"] for tag, attrs in tags if attrs.get("http-equiv") == "Content-Security-Policy"]
+        assert policy[0].startswith("default-src 'none'")
+        for tag, attrs in tags:
+            for name in ("href", "src"):
+                target = attrs.get(name, "#")
+                if not re.match(r"#|data:", target):
+                    there = posixpath.normpath(posixpath.join(posixpath.dirname(path), target.partition("#")[0]))
+                    assert there in files, f"{path}: <{tag} {name}={target}>"
+    styles = "".join(content.decode() for path, content in files.items() if path.endswith(".css"))
+    assert "@import" not in styles
+    assert "url(" not in styles
 
 
 def test_hostile_texts_are_shown_as_text():
-    html = render(page(hostile_records(), [HOSTILE]))
-    found = Elements(html)
-    assert HOSTILE.splitlines()[0] in "".join(found.text)
-    assert "{{ 7 * 7 }}" in "".join(found.text)
-    assert "<img" not in html
+    for path, content in files_of(hostile_records(), [HOSTILE]).items():
+        if path.endswith(".html"):
+            assert "<img" not in content.decode(), path
+    for html in (board_html(hostile_records()), index_html(hostile_records(), [HOSTILE])):
+        text = "".join(Elements(html).text)
+        assert HOSTILE.splitlines()[0] in text
+        assert "{{ 7 * 7 }}" in text
 
 
 def test_every_measured_row_has_exactly_one_point_in_every_drawing_and_links_to_its_row():
     board = page(board_records()).boards[0]
-    html = render(page(board_records()))
+    html = board_html(board_records())
     drawings = re.findall(r'<svg class="plot .*?</svg>', html, flags=re.DOTALL)
     assert len(drawings) == 2 * len(board.figures)
     expected = sorted(row.anchor for row in board.ranked)
@@ -129,28 +142,21 @@ def test_the_cheaper_point_is_further_left_and_the_better_one_higher():
 
 
 def test_a_page_without_results_says_what_to_run():
-    text = "".join(Elements(render(page([]))).text)
+    text = "".join(Elements(index_html([])).text)
     assert "paretoboard run tasks/quick" in text
 
 
 def test_what_is_missing_or_not_a_number_is_a_dash():
-    text = "".join(Elements(render(page(awkward_records()))).text)
+    text = "".join(Elements(board_html(awkward_records())).text)
     assert not re.search(r"\b(nan|None|inf)\b", text)
 
 
 def test_damaged_results_are_named_on_the_page():
-    assert "a.parquet: cut short" in render(page(board_records(), ["a.parquet: cut short"]))
-
-
-def test_writing_leaves_one_file_and_replaces_an_older_page(tmp_path):
-    target = write(page([]), tmp_path / "new" / "site")
-    write(page(board_records()), target.parent)
-    assert [found.name for found in target.parent.iterdir()] == ["index.html"]
-    assert target.read_text(encoding="utf-8") == render(page(board_records()))
+    assert "a.parquet: cut short" in index_html(board_records(), ["a.parquet: cut short"])
 
 
 PROBE = """<!doctype html><body><pre id="out"></pre><script>
-const html = %s, widths = [320, 390, 800, 1280], found = {};
+const address = %s, widths = [320, 390, 800, 1280], found = {};
 function ready(width, frame) {
   const page = frame.contentDocument, shown = node => node.getClientRects().length > 0;
   page.querySelector('input[value=size]').click();
@@ -170,7 +176,7 @@ for (const width of widths) {
   const frame = document.createElement('iframe');
   frame.style.cssText = `border:0;height:900px;width:${width}px`;
   frame.onload = () => ready(width, frame);
-  frame.srcdoc = html;
+  frame.src = address;
   document.body.append(frame);
 }
 </script>"""
@@ -180,11 +186,14 @@ def test_in_a_browser_nothing_scrolls_sideways_and_the_cost_can_be_chosen_withou
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         pytest.skip("no chromium on this machine")
+    output.write(pages.files(site_of(board_records())), tmp_path)
+    (target,) = (tmp_path / "boards").glob("*.html")
     probe = tmp_path / "probe.html"
-    # The page itself has no script; this one looks at it from outside, in frames of a phone's and a desk's width.
-    probe.write_text(PROBE % json.dumps(render(page(board_records()))).replace("</", "<\\/"), encoding="utf-8")
+    # A script that looks at the page from outside, in frames of a phone's and a desk's width.
+    probe.write_text(PROBE % json.dumps(target.as_uri()), encoding="utf-8")
     flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
-    flags += " disable-component-update disable-sync hide-scrollbars dump-dom virtual-time-budget=5000"
+    flags += " allow-file-access-from-files disable-component-update disable-sync hide-scrollbars dump-dom"
+    flags += " virtual-time-budget=5000"
     command = [
         browser,
         *(f"--{flag}" for flag in flags.split()),
@@ -201,15 +210,9 @@ def test_in_a_browser_nothing_scrolls_sideways_and_the_cost_can_be_chosen_withou
     assert set(found) == {"320", "390", "800", "1280"}
 
 
-def test_the_templates_and_the_style_are_part_of_the_package():
-    folder = Path(render.__code__.co_filename).parent
-    assert (folder / "static" / "board.css").is_file()
-    assert (folder / "templates" / "index.html.j2").is_file()
-
-
 def test_a_roofline_has_a_mark_for_each_operator_with_macs_below_the_limit_it_is_under():
     record = run_record("ort-int8")
-    html = render(page([run_record(), record]))
+    html = board_html([run_record(), record])
     svg = re.findall(r'<svg class="roofline".*?</svg>', html, re.DOTALL)
     assert len(svg) == 2
     root = ET.fromstring(svg[0])

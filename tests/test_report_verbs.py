@@ -13,8 +13,8 @@ import pytest
 
 from builders import board_records, run_record
 from paretoboard import store
-from paretoboard_reports.render import render
 from paretoboard_reports.view import page
+from site_kit import board_html, board_pages
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_report_writes_the_page_and_ends_with_its_path(results, tmp_path):
     assert done.returncode == 0, done.stderr
     target = Path(done.stdout.splitlines()[-1])
     assert target == (tmp_path / "site" / "index.html").resolve()
-    assert target.read_text(encoding="utf-8") == render(page(board_records()))
+    assert board_pages(target.parent) == board_html(board_records())
 
 
 def test_report_without_results_writes_a_page_that_says_so(tmp_path):

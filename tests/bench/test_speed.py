@@ -13,9 +13,8 @@ import builders
 from paretoboard import stats, store, taskfile
 from paretoboard.locations import tasks_folder
 from paretoboard.plan import expand
-from paretoboard_reports.render import render
-from paretoboard_reports.view import page
 from paretoboard_runners import timing
+from site_kit import board_html
 
 CALLS = 10_000
 
@@ -63,4 +62,4 @@ def test_judging_a_comparison(benchmark) -> None:
 @pytest.mark.benchmark(group="report")
 def test_rendering_a_board(benchmark) -> None:
     records = builders.board_records()
-    assert "<html" in benchmark(lambda: render(page(records)))
+    assert "<html" in benchmark(lambda: board_html(records))

@@ -426,7 +426,9 @@ class Board:
     anchor: str
     task: str
     title: str
+    dataset: str
     profile: str
+    hardware_id: str
     hardware: str
     about: str  # one line: dataset, subset, images, model
     quality_metric: str

@@ -129,7 +129,7 @@ def _side_by_side(
     if len(found) < len(runs) or not all(c.ratio > 0 for c in found):
         return None
     value = math.exp(-sum(math.log(c.ratio) for c in found) / len(found))
-    closed = all(0 < c.low and math.isfinite(c.high) for c in found)
+    closed = all(c.low > 0 and math.isfinite(c.high) for c in found)
     low = min(1 / c.high for c in found) if closed else None
     high = max(1 / c.low for c in found) if closed else None
     return value, low, high, sum(c.launches for c in found)

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from paretoboard.errors import StoreError
 from paretoboard.spec import BASELINE
+from paretoboard.store.codec import encode
 from paretoboard.store.names import record_files
 from paretoboard.store.reading import Damaged, load
 from paretoboard.store.schema import SCHEMA
@@ -25,6 +26,8 @@ from paretoboard.store.schema import SCHEMA
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
+
+    from paretoboard.records import RunRecord
 
 # What stands in a record as it stands here.
 _PLAIN: Final = (
@@ -97,6 +100,15 @@ def history(folder: Path, *, tasks: Iterable[str] | None = None) -> pd.DataFrame
     table = pa.concat_tables(parts) if parts else SCHEMA.empty_table().append_column("path", pa.array([], pa.string()))
     frame = _frame(table)
     frame.attrs["damaged"] = tuple(damaged)
+    return frame
+
+
+def of(records: Iterable[RunRecord]) -> pd.DataFrame:
+    """The same of records at hand; their `path` is ""."""
+    tables = [encode(record).select(list(_READ)) for record in records]
+    table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+    frame = _frame(table.append_column("path", pa.array([""] * table.num_rows, pa.string())))
+    frame.attrs["damaged"] = ()
     return frame
 
 

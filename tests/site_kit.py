@@ -1,0 +1,43 @@
+"""A site from records, without a folder of results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paretoboard.store import light
+from paretoboard_reports import links, pages
+from paretoboard_reports.site import Site
+from paretoboard_reports.view import page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from paretoboard.records import RunRecord
+
+
+def site_of(records: Iterable[RunRecord], damaged: Sequence[str] = ()) -> Site:
+    """What `site.read` gives for a folder with these records."""
+    found = tuple(records)
+    return Site(page=page(found, damaged), records=found, history=light.of(found), damaged=tuple(damaged))
+
+
+def files_of(records: Iterable[RunRecord], damaged: Sequence[str] = ()) -> dict[str, bytes]:
+    """Every file of the site, by its path."""
+    return {file.path: file.content for file in pages.files(site_of(records, damaged))}
+
+
+def board_html(records: Iterable[RunRecord]) -> str:
+    """The pages of all boards, one after the other."""
+    found = site_of(records)
+    return "\n".join(file.content.decode() for file in pages.board.files(found) if file.path.endswith(".html"))
+
+
+def board_pages(folder: Path) -> str:
+    """The pages of all boards of a site that was written into a folder, one after the other."""
+    return "\n".join(found.read_text(encoding="utf-8") for found in sorted((folder / "boards").glob("*.html")))
+
+
+def index_html(records: Iterable[RunRecord], damaged: Sequence[str] = ()) -> str:
+    """The first page."""
+    return files_of(records, damaged)[links.INDEX].decode()
