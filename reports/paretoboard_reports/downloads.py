@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # A cell that begins with one of these would be run as a formula by spreadsheets.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 # Of a BibTeX value: what ends it or means something in LaTeX.
-_LATEX: Final = {character: "" for character in "{}\\~^"} | {c: f"\\{c}" for c in "&%$#_"}
+_LATEX: Final = dict.fromkeys("{}\\~^", "") | {c: f"\\{c}" for c in "&%$#_"}
 
 
 def csv_of(board: Board) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from paretoboard_reports.svg.canvas import RADIUS, Frame, Placed
@@ -49,7 +50,7 @@ def cost_axis(figure: Figure, frame: Frame) -> Axis:
 
     ends = (math.exp(low), math.exp(high)) if logarithmic else (low, high)
     ticks = log_ticks(*ends, frame.wanted_ticks) if logarithmic else linear_ticks(*ends, frame.wanted_ticks)
-    return Axis(place=place, ticks=tuple(ticks), low=ends[0], high=ends[1])
+    return Axis(place=place, ticks=_apart(ticks, place, frame), low=ends[0], high=ends[1])
 
 
 def quality_axis(figure: Figure, frame: Frame) -> Axis:
@@ -86,6 +87,20 @@ def place_point(point: Point, x_axis: Axis, y_axis: Axis, frame: Frame) -> Place
         bottom=y(point.y_low),
         clipped=clipped,
     )
+
+
+def _apart(ticks: Sequence[float], place: Callable[[float], float], frame: Frame) -> tuple[float, ...]:
+    """Every so many of the ticks that their numbers do not touch: long ones need more room than short ones."""
+
+    def touch(one: float, other: float) -> bool:
+        # Wider than any proportional typeface of this size is on average.
+        return abs(place(one) - place(other)) < 0.58 * frame.font * (len(tick_text(one)) + len(tick_text(other))) / 2
+
+    for step in range(1, len(ticks)):
+        kept = ticks[::step]
+        if not any(touch(one, other) for one, other in pairwise(kept)):
+            return tuple(kept)
+    return tuple(ticks[:1])
 
 
 def tick_text(value: float) -> str:

@@ -74,7 +74,7 @@ def board(group: Group, others: Sequence[Group] = ()) -> Board:
         figures=figures,
         rows=found,
         orders={
-            figure.axis: tuple(row.anchor for row in sorted(found, key=lambda row: order_on(row, figure.axis)))  # noqa: B023
+            figure.axis: tuple(row.anchor for row in sorted(found, key=lambda row: order_on(row, figure.axis)))
             for figure in figures
         },
         presets=presets(found, figures, columns),

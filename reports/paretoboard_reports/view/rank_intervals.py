@@ -91,11 +91,7 @@ def _ends(value: MetricValue | None, *, exact: bool) -> tuple[float, float, floa
 def _quality_pairs(entries: Sequence[Entry], metric: str) -> stats.Pairs | None:
     """All pairs of each seed, and of all seeds what holds in each; None where nothing was kept of the images."""
     seeds = sorted({record.seed for entry in entries for record in entry.records})
-    by_seed = [
-        pairs
-        for seed in seeds
-        for pairs in _same_subset([_of_seed(entry, seed) for entry in entries], metric)
-    ]
+    by_seed = [pairs for seed in seeds for pairs in _same_subset([_of_seed(entry, seed) for entry in entries], metric)]
     return stats.in_every(by_seed) if by_seed else None
 
 

@@ -129,7 +129,10 @@ def _corrected(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
         kept = tuple(next(corrected[comparison.against == BASELINE]) for comparison in record.comparisons)
         return dataclasses.replace(record, comparisons=kept)
 
-    return tuple(cell if cell.is_baseline else dataclasses.replace(cell, records=tuple(map(with_verdicts, cell.records))) for cell in cells)
+    return tuple(
+        cell if cell.is_baseline else dataclasses.replace(cell, records=tuple(map(with_verdicts, cell.records)))
+        for cell in cells
+    )
 
 
 def _age(record: RunRecord) -> tuple[object, ...]:
