@@ -31,7 +31,7 @@ _FLAGS: Final = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
-_PATIENCE_S: Final = 60.0
+_PATIENCE_S: Final = 30.0
 _KEYS: Final = {
     "Tab": (9, ""),
     "Enter": (13, "\r"),

@@ -129,7 +129,12 @@ def log_ticks(low: float, high: float, wanted: int) -> list[float]:
         inside = [value for value in found if low <= value <= high]
         if len(inside) <= wanted:
             best = inside
-    return best if len(best) >= 3 else linear_ticks(low, high, wanted)
+    if not best:
+        # More decades than there is room for: every so many of them.
+        powers = [10.0**decade for decade in decades if low <= 10.0**decade <= high]
+        best = powers[:: math.ceil(len(powers) / wanted)] if powers else []
+    # Multiples of a step crowd at the dearer end of a wide range, and fill a narrow one.
+    return best if len(best) >= 3 or high / low >= 10 else linear_ticks(low, high, wanted)
 
 
 def linear_ticks(low: float, high: float, wanted: int) -> list[float]:
