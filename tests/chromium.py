@@ -141,7 +141,9 @@ class Tab:
     def open(self, path: Path, hash_: str = "") -> None:
         """Load a file and wait until it is ready."""
         before = len(self.browser.events)
-        self.send("Page.navigate", url=path.as_uri() + hash_)
+        found = self.send("Page.navigate", url=path.as_uri() + hash_)
+        if "loaderId" not in found:
+            self.send("Page.reload")  # only what follows the # was new
         while not any(e["method"] == "Page.loadEventFired" for e in self.browser.events[before:]):
             self.browser.receive()
 

@@ -197,7 +197,6 @@ def test_malformed_addresses_are_ignored(browser, site, board):
         shown = tab.js(VISIBLE)
         assert shown == ([] if text.startswith("q=x") else anchors(board.rows)), text
         tab.js("document.querySelector('[data-key=front]').click()")
-        tab.open(site)
     assert tab.complaints() == []
 
 
@@ -228,7 +227,7 @@ def test_every_visible_row_has_one_point_where_its_values_are(tab, board):
         tab.click(f".choose input[value={figure.axis}]")
         found = tab.js(
             "[...document.querySelectorAll('.plot.wide a.point')].filter(p => p.getClientRects().length).map(p => {"
-            " const box = p.querySelector('.mark').getBBox(), at = p.querySelector('.mark').transform.baseVal[0].matrix;"
+            " const at = p.querySelector('.mark').transform.baseVal[0].matrix;"
             " return [p.dataset.row, Number(p.dataset.x), Number(p.dataset.y), at.e, at.f]; })"
         )
         assert sorted(point[0] for point in found) == sorted(
@@ -314,7 +313,7 @@ def downloaded(tab, kind):
     """What a button of the downloads gives, as text."""
     tab.js(
         "window.given = new Promise(done => { const make = URL.createObjectURL;"
-        " URL.createObjectURL = blob => { done(blob); return make.call(URL, blob); }; })"
+        " URL.createObjectURL = blob => { done(blob); return make.call(URL, blob); }; }); 0"
     )
     tab.js(f"document.querySelector('.downloads button[data-get={kind}]').click()")
     return tab.js("window.given.then(blob => blob.text())")
@@ -367,7 +366,8 @@ def test_without_script_all_rows_are_there_and_the_costs_can_be_chosen(browser, 
         tab.click(f".choose input[value={figure.axis}]")
         assert tab.js(f"{plots}.map(p => p.querySelector('title').textContent)") == [figure.title]
         assert tab.js(
-            "[...document.querySelectorAll('.s-front .state, .s-dominated .state')].filter(s => s.getClientRects().length)"
+            "[...document.querySelectorAll('.s-front .state, .s-dominated .state')]"
+            ".filter(s => s.getClientRects().length)"
             f".every(s => s.classList.contains('on-{figure.axis}'))"
         )
 

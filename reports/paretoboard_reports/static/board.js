@@ -224,6 +224,7 @@
     const label = document.createElement("label"), box = document.createElement("input");
     label.className = "pick";
     box.type = "checkbox";
+    box.autocomplete = "off"; // or a reload would tick what the address does not say
     box.setAttribute("aria-label", `compare ${name(row)}`);
     label.append(box, " compare");
     row.querySelector(".recipe").append(label);
