@@ -293,7 +293,7 @@ def test_presets_are_filters_and_an_order(tab, board):
 
 def test_chosen_rows_are_linked_to_the_comparison(tab, board):
     for row in board.rows[:2]:
-        tab.click(f"#{row.anchor} .pick input")
+        tab.click(f"#{row.anchor} .choice input")
     runs = ",".join(f"r{row.run_id[:16]}" for row in board.rows[:2])
     assert tab.js(HASH) == f"#sel={runs}"
     assert tab.js("document.querySelector('.compare').getAttribute('href')").endswith(f"compare.html#sel={runs}")
@@ -360,7 +360,7 @@ def test_without_script_all_rows_are_there_and_the_costs_can_be_chosen(browser, 
     tab.open(site)
     plots = "[...document.querySelectorAll('.plot')].filter(p => p.getClientRects().length)"
     assert tab.js(VISIBLE) == anchors(board.rows)
-    controls = "[...document.querySelectorAll('.filters, .shown, .pick, thead button')]"
+    controls = "[...document.querySelectorAll('.filters, .shown, .choice, thead button')]"
     assert tab.js(f"{controls}.every(e => !e.getClientRects().length)")
     for figure in board.figures:
         tab.click(f".choose input[value={figure.axis}]")
@@ -379,7 +379,7 @@ def test_nothing_scrolls_sideways_and_what_is_pressed_is_large_enough(tab, site,
     tab.js("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
     assert tab.js("document.documentElement.scrollWidth") <= width
     small = tab.js(
-        "[...document.querySelectorAll('main button, main label.check, main label.pick, main summary, .choose label')]"
+        "[...document.querySelectorAll('main button, main label.check, main label.choice, main summary, .choose label')]"
         ".filter(e => e.getClientRects().length && e.getBoundingClientRect().height < 23.9).map(e => e.textContent)"
     )
     assert small == []

@@ -116,7 +116,7 @@
     for (const row of rows) {
       row.hidden = !fits(row);
       marks.get(row.id).forEach((mark) => mark.classList.toggle("gone", row.hidden));
-      row.querySelector(".pick input").checked = list(get("sel")).includes(row.dataset.run);
+      row.querySelector(".choice input").checked = list(get("sel")).includes(row.dataset.run);
     }
     for (const [name, head] of heads) {
       if (name === key) head.setAttribute("aria-sort", get("sort").startsWith("-") ? "descending" : "ascending");
@@ -222,7 +222,7 @@
   board.querySelector(".reset").addEventListener("click", reset);
   for (const row of rows) {
     const label = document.createElement("label"), box = document.createElement("input");
-    label.className = "pick";
+    label.className = "choice";
     box.type = "checkbox";
     box.autocomplete = "off"; // or a reload would tick what the address does not say
     box.setAttribute("aria-label", `compare ${name(row)}`);
