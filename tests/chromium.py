@@ -140,12 +140,15 @@ class Tab:
 
     def open(self, path: Path, hash_: str = "") -> None:
         """Load a file and wait until it is ready."""
-        before = len(self.browser.events)
-        found = self.send("Page.navigate", url=path.as_uri() + hash_)
-        if "loaderId" not in found:
-            self.send("Page.reload")  # only what follows the # was new
-        while not any(e["method"] == "Page.loadEventFired" for e in self.browser.events[before:]):
-            self.browser.receive()
+        # By way of an empty page: where only what follows the # is new, nothing would be loaded.
+        for address in ("about:blank", path.as_uri() + hash_):
+            before = len(self.browser.events)
+            self.send("Page.navigate", url=address)
+            while not any(
+                event["method"] == "Page.loadEventFired" and event.get("sessionId") == self.session
+                for event in self.browser.events[before:]
+            ):
+                self.browser.receive()
 
     def width(self, width: int, height: int = 900) -> None:
         """The size of the window."""
