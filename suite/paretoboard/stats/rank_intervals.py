@@ -55,7 +55,7 @@ def rank_intervals(pairs: Pairs, alpha: float = ALPHA) -> tuple[RankInterval | N
     adjusted = np.asarray(holm([float(p) for p in pairs.p_values[first, second]]))
     real = np.zeros((size, size), dtype=bool)
     real[first, second] = real[second, first] = adjusted < alpha
-    taking_part = judged.any(axis=1)
+    taking_part: NDArray[np.bool_] = np.asarray(judged.any(axis=1))
     worse_ones = (real & (pairs.better_by > 0)).sum(axis=1)
     better_ones = (real & (pairs.better_by < 0)).sum(axis=1)
     n = int(taking_part.sum())
