@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from paretoboard import regressions
 from paretoboard.store import light
 from paretoboard_reports import links, pages
+from paretoboard_reports.render import fragment
 from paretoboard_reports.site import Site
 from paretoboard_reports.view import page
 
@@ -48,6 +49,16 @@ def board_html(records: Iterable[RunRecord]) -> str:
     """The pages of all boards, one after the other."""
     found = site_of(records)
     return "\n".join(file.content.decode() for file in pages.board.files(found) if file.path.endswith(".html"))
+
+
+def full_html(records: Iterable[RunRecord]) -> str:
+    """The pages of all boards, and every row's run in full, as the page of a run has it."""
+    details = [
+        fragment("details.html.j2", path=links.RUN, board=board, row=row)
+        for board in page(tuple(records)).boards
+        for row in board.rows
+    ]
+    return "\n".join([board_html(records), *details])
 
 
 def board_pages(folder: Path) -> str:

@@ -23,7 +23,7 @@ from paretoboard.spec import DatasetUse, QualityTarget, Subset
 from paretoboard_reports.view import page
 from paretoboard_reports.view.breaks import MOST_FLIPS
 from paretoboard_reports.view.numbers import significant
-from site_kit import board_html
+from site_kit import full_html
 from test_report_page import HOSTILE, Elements
 
 
@@ -90,7 +90,7 @@ def test_flips_add_up_and_at_most_so_many_of_each_direction_are_listed() -> None
     assert worse.direction == "right to wrong"
     assert worse.count > MOST_FLIPS
     assert (len(worse.lines), worse.more) == (MOST_FLIPS, worse.count - MOST_FLIPS)
-    html = board_html(records)
+    html = full_html(records)
     assert all(f"<code>{line.image}</code>" in html for line in worse.lines)
     assert f"and {worse.more} more" in text_of(html)
 
@@ -104,7 +104,7 @@ def test_the_page_says_what_each_row_s_images_can_show() -> None:
         int(n) for n in re.search(r"(\d+) only this one gets right, (\d+) only", row.quality_effect.note).groups()
     )
     assert resolves.discordant.value == pytest.approx((gained + lost) / 360)
-    html = text_of(board_html(records))
+    html = text_of(full_html(records))
     assert "What these images can show: a difference of" in html
     assert "smaller differences stay undecided" in html
 
@@ -119,7 +119,7 @@ def test_the_board_s_resolution_is_that_of_the_middle_recipe() -> None:
 
 def test_a_recipe_whose_explanations_moved_shows_the_worst_and_a_graph_says_why_not() -> None:
     records = full_records()
-    html = board_html(records)
+    html = full_html(records)
     images = [attrs for tag, attrs in Elements(html).tags if tag == "img"]
     assert len(images) == 1
     assert base64.b64decode(images[0]["src"].removeprefix("data:image/png;base64,")) == png()
@@ -139,7 +139,7 @@ def test_the_drop_under_a_corruption_stands_beside_the_baseline_s() -> None:
     assert line.further.quantity.value < 0
     assert line.baseline_drop == significant(100 * own.drop.value)
     assert (own.further, own.baseline_drop) == (None, "–")
-    assert "Under corruptions" in text_of(board_html(records))
+    assert "Under corruptions" in text_of(full_html(records))
 
 
 def test_the_baseline_has_its_calibration_and_nothing_to_compare_with() -> None:
@@ -149,7 +149,7 @@ def test_the_baseline_has_its_calibration_and_nothing_to_compare_with() -> None:
 
 
 def test_old_records_and_failed_runs_render_without_what_they_do_not_have() -> None:
-    html = text_of(board_html([*board_records(), failed_record("bf16")]))
+    html = text_of(full_html([*board_records(), failed_record("bf16")]))
     assert "Same answer as the baseline" in html
     assert "Under corruptions" not in html
     assert "Explanations:" not in html
@@ -173,7 +173,7 @@ def test_hostile_ids_methods_and_pictures_are_shown_as_text() -> None:
         dataclasses.replace(baseline, predictions=same_ids),
         dataclasses.replace(record, predictions=found),
     ]
-    html = board_html(records)
+    html = full_html(records)
     tags = Elements(html).tags
     assert not [tag for tag, attrs in tags if tag == "script" and "src" not in attrs]
     assert not [name for _, attrs in tags for name in attrs if name.startswith("on")]
@@ -226,7 +226,7 @@ def test_a_subset_s_board_says_how_alike_it_ranks_to_the_full_set_where_both_are
     assert said.startswith("These 200 images rank 4 recipes by Top-1 as the 2,000 of all (quick/all) do with")
     assert "tau-b 1.0 [" in said
     assert boards["quick/all"].subset_ranks == ""
-    assert "tau-b" in text_of(board_html(both_sets()))
+    assert "tau-b" in text_of(full_html(both_sets()))
 
 
 def test_nothing_is_said_of_ranks_without_a_larger_set_of_the_same_images() -> None:

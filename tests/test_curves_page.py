@@ -13,7 +13,7 @@ import pytest
 from builders import run_record
 from paretoboard.records import RunRecord, SearchTrial, TrainedEpoch, Training
 from paretoboard_reports.view import Effect, page
-from site_kit import board_html
+from site_kit import full_html
 
 
 def trial(number: int, value: float, best: float | None, ending: str = "whole") -> SearchTrial:
@@ -37,7 +37,7 @@ TRIALS = (
 
 
 def drawn(records: list[RunRecord]) -> list[ET.Element]:
-    html = board_html(records)
+    html = full_html(records)
     return [ET.fromstring(text) for text in re.findall(r'<svg class="curves".*?</svg>', html, re.DOTALL)]
 
 
@@ -78,7 +78,7 @@ def test_nested_parameters_read_as_they_are_written() -> None:
     ranges = {"lr": {"low": 0.01, "high": 1.0, "log": True}}
     step = {"name": "tune.search", "version": 1, "parameters": {"ranges": ranges}}
     record = dataclasses.replace(run_record("tuned", steps=[]), steps=(step,))
-    assert "{lr = {low = 0.01, high = 1.0, log = true}}" in board_html([run_record(), record])
+    assert "{lr = {low = 0.01, high = 1.0, log = true}}" in full_html([run_record(), record])
 
 
 def training(*losses: float, held_out: float | None = None) -> Training:
@@ -153,7 +153,7 @@ def test_one_seed_and_seeds_that_disagree_leave_the_time_of_training_undecided()
 
 def test_the_page_says_how_many_settings_were_tried_for_each_seed() -> None:
     records = [run_record(trainings=seconds(10.0)), run_record("ort-fp32", trainings=seconds(5.0), trials=TRIALS)]
-    html = board_html(records)
+    html = full_html(records)
     assert "seed 0: 100 images in 10.0 s; settings as declared, none searched" in html
     assert (
         "seed 0: 100 images in 5.00 s; settings found by 4 trials (1 pruned, 1 diverged) with 4,000 images in 8.00 s"
@@ -168,7 +168,7 @@ def test_a_board_of_trainings_weighs_quality_against_the_time_of_training_too() 
     assert {point.recipe: round(point.x, 3) for point in figure.points} == {"baseline": 10.954, "ort-fp32": 13.0}
     (baseline,) = [point for point in figure.points if point.recipe == "baseline"]
     assert baseline.x_low < 10.0 < 12.0 < baseline.x_high
-    assert "not side by side" in board_html(trained)
+    assert "not side by side" in full_html(trained)
     assert "Training" not in ranking_of(trained)
     (untrained,) = page([run_record(), run_record("ort-fp32")]).boards
     assert "training" not in {figure.axis for figure in untrained.figures}
@@ -176,7 +176,7 @@ def test_a_board_of_trainings_weighs_quality_against_the_time_of_training_too() 
 
 def ranking_of(records: list[RunRecord]) -> str:
     """The heads of the ranking's columns."""
-    return " ".join(re.findall(r'<th role="columnheader"[^>]*>([^&<]*)', board_html(records)))
+    return " ".join(re.findall(r'<th role="columnheader"[^>]*>([^&<]*)', full_html(records)))
 
 
 def untimed(record: RunRecord) -> RunRecord:
@@ -201,7 +201,7 @@ def test_where_nothing_was_timed_the_time_of_training_ranks() -> None:
     assert "Training" in heads
     assert "Latency" not in heads
     assert "Memory" not in heads
-    assert "Quickest to train" in board_html(records)
+    assert "Quickest to train" in full_html(records)
 
 
 def test_a_step_names_what_it_was_given_and_not_what_it_left_to_the_task() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from builders import board_records, failed_record, run_record
 from paretoboard.store import light
-from paretoboard_reports import downloads
+from paretoboard_reports import results_files
 from site_kit import files_of
 from test_report_page import HOSTILE
 
@@ -64,8 +64,8 @@ def test_a_text_that_could_be_a_formula_is_a_text(text):
 def test_the_same_results_give_the_same_bytes_in_any_order():
     records = board_records()
     first, second = (light.of(found) for found in (records, records[::-1]))
-    assert downloads.parquet(first) == downloads.parquet(second)
-    assert downloads.csv_gz(first) == downloads.csv_gz(second)
+    assert results_files.parquet(first) == results_files.parquet(second)
+    assert results_files.csv_gz(first) == results_files.csv_gz(second)
 
 
 def test_without_results_the_files_have_their_columns():

@@ -17,7 +17,7 @@ from builders import board_records, diagnosis, failed_record, operator_cost, run
 from paretoboard_reports import output, pages
 from paretoboard_reports.svg import pareto_plot
 from paretoboard_reports.view import page
-from site_kit import board_html, files_of, index_html, site_of
+from site_kit import board_html, files_of, full_html, index_html, site_of
 from test_report_view import awkward_records
 
 HOSTILE = """<img src=x onerror=alert(1)> "quoted" 'single' & =cmd(),\n{{ 7 * 7 }}"""
@@ -212,7 +212,7 @@ def test_in_a_browser_nothing_scrolls_sideways_and_the_cost_can_be_chosen_withou
 
 def test_a_roofline_has_a_mark_for_each_operator_with_macs_below_the_limit_it_is_under():
     record = run_record("ort-int8")
-    html = board_html([run_record(), record])
+    html = full_html([run_record(), record])
     svg = re.findall(r'<svg class="roofline".*?</svg>', html, re.DOTALL)
     assert len(svg) == 2
     root = ET.fromstring(svg[0])

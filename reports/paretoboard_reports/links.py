@@ -27,6 +27,11 @@ def board(anchor: str) -> str:
     return f"boards/{anchor}.html"
 
 
+def board_data(anchor: str, ending: str) -> str:
+    """The numbers of one board, as "csv" or "json"."""
+    return f"boards/{anchor}.{ending}"
+
+
 def row(board_anchor: str, row_anchor: str) -> str:
     """One row of a board."""
     return f"{board(board_anchor)}#{row_anchor}"

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from paretoboard_reports import links, svg
-from paretoboard_reports.view import signed
+from paretoboard_reports.view import plain, share_of_draws, signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,6 +84,8 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["signed"] = signed
+    environment.filters["plain"] = plain
+    environment.filters["percent"] = share_of_draws
     environment.globals.update(
         links=links,
         navigation=NAVIGATION,
@@ -108,9 +110,9 @@ def _environment() -> Environment:
     return environment
 
 
-def _marker(family: str, standing: str) -> Markup:
+def _marker(family: str, standing: str, *, single: bool = False) -> Markup:
     # Built as a tree, which escapes every text and attribute.
-    return Markup(svg.marker(family, standing))  # noqa: S704
+    return Markup(svg.marker(family, standing, single=single))  # noqa: S704
 
 
 def _plot(figure: Figure, name: str, size: svg.Size) -> Markup:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paretoboard.regressions import Regressions  # noqa: TC004
     from paretoboard_reports.view import Page  # noqa: TC004
     from paretoboard_reports.view.claims import ClaimTable  # noqa: TC004
+    from paretoboard_reports.view.select import Nights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +46,8 @@ def read(results: Path) -> Site:
     except StoreError as error:
         damaged.append(str(error))
         calibrations = ()
-    boards = page_of(reading.records, damaged)
     history = store.history(results)
+    boards = page_of(reading.records, damaged, nights_of(history))
     return Site(
         page=boards,
         records=reading.records,
@@ -64,3 +65,11 @@ def _rigor(results: Path) -> str:
         return (results / "rigor" / "table.txt").read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
+
+
+def nights_of(history: pd.DataFrame) -> Nights:
+    """On how many nights (days, UTC) each recipe was measured in each environment; failed runs do not count."""
+    measured = history[history["status"] == "ok"]
+    columns = ["task", "task_version", "profile", "hardware_id", "environment_id", "recipe"]
+    days = measured["started_at"].dt.date.groupby([measured[name] for name in columns], sort=True).nunique()
+    return {(task, int(version), *rest): int(count) for (task, version, *rest), count in days.items()}

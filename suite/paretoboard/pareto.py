@@ -64,3 +64,39 @@ def front_probability(quality_draws: NDArray[np.float64], cost_draws: NDArray[np
         missing = np.isnan(quality[:, 0]) | np.isnan(cost[:, 0])
         share[point] = (~((no_worse & better).any(axis=1) | missing)).mean()
     return share
+
+
+def hypervolume_contribution(
+    quality: ArrayLike, cost: ArrayLike, *, least_quality: float, most_cost: float
+) -> NDArray[np.float64]:
+    """What the front loses without each point: the share of the area it dominates that only this point dominates.
+
+    The area is of quality above `least_quality` and of doublings of cost below `most_cost`, so that the unit of the
+    cost does not matter. It depends on that reference point: state it with the number.
+
+    Args:
+        quality: (n,), higher is better.
+        cost: (n,) above zero, lower is better.
+    Returns: (n,) shares; 0 for dominated points, for equal points (each makes up for the other) and beyond the
+        reference point; NaN where a value is.
+    Source: Zitzler & Thiele 1999, doi:10.1109/4235.797969, section V.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gain = np.asarray(quality, dtype=np.float64) - least_quality
+        saved = np.log2(most_cost) - np.log2(np.asarray(cost, dtype=np.float64))
+    found = np.where(np.isnan(gain) | np.isnan(saved), np.nan, 0.0)
+    inside = np.flatnonzero((gain > 0) & (saved > 0))
+    whole = _area(gain[inside], saved[inside])
+    for index in inside:
+        others = inside[inside != index]
+        found[index] = 1.0 - _area(gain[others], saved[others]) / whole
+    # The last digits depend on the order of summation.
+    return np.asarray(np.maximum(np.round(found, 12), 0.0))
+
+
+def _area(gain: NDArray[np.float64], saved: NDArray[np.float64]) -> float:
+    """Of the union of rectangles from the origin to each (saved, gain)."""
+    order = np.lexsort((-gain, -saved))
+    # From the most saved on, a point adds the strip by which its gain exceeds all before it.
+    highest = np.maximum.accumulate(gain[order])
+    return float((np.diff(highest, prepend=0.0) * saved[order]).sum())

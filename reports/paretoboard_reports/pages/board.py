@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paretoboard_reports import links
+from paretoboard_reports import downloads, links
 from paretoboard_reports.output import SiteFile
 from paretoboard_reports.render import html
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def files(site: Site) -> Iterator[SiteFile]:
-    """One page for each board, by name."""
+    """One page for each board, by name, each with its numbers as CSV and JSON."""
     for board in site.page.boards:
         path = links.board(board.anchor)
-        yield SiteFile(path=path, content=html("board_page.html.j2", path=path, board=board))
+        cited = downloads.bibtex(board)
+        yield SiteFile(path=path, content=html("board_page.html.j2", path=path, board=board, bibtex=cited))
+        yield SiteFile(path=links.board_data(board.anchor, "csv"), content=downloads.csv_of(board))
+        yield SiteFile(path=links.board_data(board.anchor, "json"), content=downloads.json_of(board))

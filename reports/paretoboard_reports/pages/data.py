@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from paretoboard.store.light import COLUMNS
-from paretoboard_reports import downloads, links
+from paretoboard_reports import links, results_files
 from paretoboard_reports.output import SiteFile
 from paretoboard_reports.render import html
 
@@ -42,8 +42,8 @@ class Column:
 def files(site: Site) -> Iterator[SiteFile]:
     """The downloads, their digests, and the page that names them."""
     made = (
-        ("results.parquet", "every result, one row for each", downloads.parquet(site.history)),
-        ("results.csv.gz", "the same for spreadsheets, without the list of software", downloads.csv_gz(site.history)),
+        ("results.parquet", "every result, one row for each", results_files.parquet(site.history)),
+        ("results.csv.gz", "the same for spreadsheets, without the list of software", results_files.csv_gz(site.history)),
     )
     listed = []
     for name, what, content in made:

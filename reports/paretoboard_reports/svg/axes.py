@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from paretoboard_reports.svg.canvas import RADIUS, Frame, Placed
@@ -49,7 +50,7 @@ def cost_axis(figure: Figure, frame: Frame) -> Axis:
 
     ends = (math.exp(low), math.exp(high)) if logarithmic else (low, high)
     ticks = log_ticks(*ends, frame.wanted_ticks) if logarithmic else linear_ticks(*ends, frame.wanted_ticks)
-    return Axis(place=place, ticks=tuple(ticks), low=ends[0], high=ends[1])
+    return Axis(place=place, ticks=_apart(ticks, place, frame), low=ends[0], high=ends[1])
 
 
 def quality_axis(figure: Figure, frame: Frame) -> Axis:
@@ -88,6 +89,20 @@ def place_point(point: Point, x_axis: Axis, y_axis: Axis, frame: Frame) -> Place
     )
 
 
+def _apart(ticks: Sequence[float], place: Callable[[float], float], frame: Frame) -> tuple[float, ...]:
+    """Every so many of the ticks that their numbers do not touch: long ones need more room than short ones."""
+
+    def touch(one: float, other: float) -> bool:
+        # Wider than any proportional typeface of this size is on average.
+        return abs(place(one) - place(other)) < 0.58 * frame.font * (len(tick_text(one)) + len(tick_text(other))) / 2
+
+    for step in range(1, len(ticks)):
+        kept = ticks[::step]
+        if not any(touch(one, other) for one, other in pairwise(kept)):
+            return tuple(kept)
+    return tuple(ticks[:1])
+
+
 def tick_text(value: float) -> str:
     """A number as a person writes it."""
     text = f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
@@ -114,7 +129,12 @@ def log_ticks(low: float, high: float, wanted: int) -> list[float]:
         inside = [value for value in found if low <= value <= high]
         if len(inside) <= wanted:
             best = inside
-    return best if len(best) >= 3 else linear_ticks(low, high, wanted)
+    if not best:
+        # More decades than there is room for: every so many of them.
+        powers = [10.0**decade for decade in decades if low <= 10.0**decade <= high]
+        best = powers[:: math.ceil(len(powers) / wanted)] if powers else []
+    # Multiples of a step crowd at the dearer end of a wide range, and fill a narrow one.
+    return best if len(best) >= 3 or high / low >= 10 else linear_ticks(low, high, wanted)
 
 
 def linear_ticks(low: float, high: float, wanted: int) -> list[float]:

@@ -75,7 +75,9 @@ def add_line(parent: ET.Element, x1: float, y1: float, x2: float, y2: float, kin
     ET.SubElement(parent, "line", {"class": kind, **{name: f"{value:.1f}" for name, value in ends.items()}})
 
 
-def add_text(parent: ET.Element, x: float, y: float, text: str, anchor: str, kind: str) -> None:
+def add_text(parent: ET.Element, x: float, y: float, text: str, anchor: str, kind: str) -> ET.Element:
     """A text of class `kind`; `anchor` says which part of it is at `x`."""
     where = {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor, "class": kind}
-    ET.SubElement(parent, "text", where).text = text
+    found = ET.SubElement(parent, "text", where)
+    found.text = text
+    return found

@@ -50,16 +50,19 @@ def pareto_plot(figure: Figure, name: str, size: Size = "wide") -> str:
         _draw_front(root, placed, frame)
         _draw_points(root, placed)
         _draw_labels(root, placed, frame, y_axis)
+        _draw_clipped(root, placed, frame)
     else:
         add_text(root, frame.width / 2, frame.height / 2, "Nothing was measured on this axis.", "middle", "tick")
     return ET.tostring(root, encoding="unicode")
 
 
-def marker(family: str, standing: str) -> str:
+def marker(family: str, standing: str, *, single: bool = False) -> str:
     """One marker alone, for a legend or a table."""
     root = ET.Element("svg", {"class": "marker", "viewBox": "-9 -9 18 18", "aria-hidden": "true"})
-    group = ET.SubElement(root, "g", {"class": f"point f-{family} s-{standing}"})
+    group = ET.SubElement(root, "g", {"class": f"point f-{family} s-{standing}{' single' if single else ''}"})
     ET.SubElement(group, "path", {"class": "mark", "d": SHAPES[family]})
+    if single and standing == "front":
+        ET.SubElement(group, "circle", {"class": "core", "r": "2.2"})
     return ET.tostring(root, encoding="unicode")
 
 
@@ -91,29 +94,37 @@ def _draw_front(root: ET.Element, placed: Sequence[Placed], frame: Frame) -> Non
 
 
 def _draw_points(root: ET.Element, placed: Sequence[Placed]) -> None:
+    front = on_front(placed)
     # What matters most is drawn last and lies on top.
     for standing in ("dominated", "tied", "front"):
         group = ET.SubElement(root, "g", {"class": f"points {standing}"})
         if standing == "dominated":
             group.set("aria-hidden", "true")
-        for one in placed:
+        # The front in the order in which arrow keys walk along it: from the cheapest on.
+        for one in front if standing == "front" else placed:
             if one.point.standing == standing:
-                _draw_point(group, one)
+                _draw_point(group, one, first=bool(front) and one is front[0])
 
 
-def _draw_point(group: ET.Element, one: Placed) -> None:
+def _draw_point(group: ET.Element, one: Placed, *, first: bool) -> None:
     point = one.point
+    kinds = [f"point f-{point.family} s-{point.standing}"]
+    kinds += ["fragile"] * point.fragile + ["single"] * point.single
     link = ET.SubElement(
         group,
         "a",
         {
-            "class": f"point f-{point.family} s-{point.standing}",
+            "class": " ".join(kinds),
             "href": f"#{point.anchor}",
             "data-row": point.anchor,
-            # The table below holds the same links; the plot is not a second list to tab through.
-            "tabindex": "-1",
+            # One tab stop for the whole plot: arrow keys go on from there, and the table holds the same links.
+            "tabindex": "0" if first else "-1",
+            "data-x": f"{point.x:.12g}",
+            "data-y": f"{point.y:.12g}",
         },
     )
+    if point.standing != "dominated":
+        link.set("aria-label", point.text)
     ET.SubElement(link, "title").text = point.text
     if point.standing != "dominated":
         add_line(link, one.left, one.y, one.right, one.y, "whisker")
@@ -121,10 +132,21 @@ def _draw_point(group: ET.Element, one: Placed) -> None:
             add_line(link, one.x, one.top, one.x, one.bottom, "whisker")
     where = f"translate({one.x:.1f} {one.y:.1f})"
     ET.SubElement(link, "path", {"class": "mark", "d": SHAPES[point.family], "transform": where})
+    if point.single and point.standing == "front":
+        # Hollow and yet on the front: a core in the outline.
+        ET.SubElement(link, "circle", {"class": "core", "r": "2.2", "transform": where})
+
+
+def _draw_clipped(root: ET.Element, placed: Sequence[Placed], frame: Frame) -> None:
+    count = sum(one.clipped for one in placed)
+    if count:
+        # Above the frame, where no label goes.
+        add_text(root, frame.right, frame.top - 5, f"{count} below the plot ↓", "end", "below")
 
 
 def _draw_labels(root: ET.Element, placed: Sequence[Placed], frame: Frame, y_axis: Axis) -> None:
     group = ET.SubElement(root, "g", {"class": "labels", "aria-hidden": "true"})
     for one, label in place_labels(placed, frame, y_axis):
         standing = "baseline" if one.point.family == "baseline" else one.point.standing
-        add_text(group, label.x, label.y, label.text, label.anchor, f"label s-{standing}")
+        text = add_text(group, label.x, label.y, label.text, label.anchor, f"label s-{standing}")
+        text.set("data-row", one.point.anchor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paretoboard_reports.view.answers import ALLOWED_LOSS
-from paretoboard_reports.view.boards import page
+from paretoboard_reports.view.boards import page, share_of_draws
 from paretoboard_reports.view.model import (
     Board,
     Breaks,
@@ -20,7 +20,7 @@ from paretoboard_reports.view.model import (
     Roof,
     Row,
 )
-from paretoboard_reports.view.numbers import Quantity, signed
+from paretoboard_reports.view.numbers import Quantity, plain, signed
 
 __all__ = [
     "ALLOWED_LOSS",
@@ -40,5 +40,7 @@ __all__ = [
     "Roof",
     "Row",
     "page",
+    "plain",
+    "share_of_draws",
     "signed",
 ]

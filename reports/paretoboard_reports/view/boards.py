@@ -12,8 +12,9 @@ from paretoboard_reports.view.answers import answers
 from paretoboard_reports.view.details import metric_label
 from paretoboard_reports.view.effects import speed_effect
 from paretoboard_reports.view.model import Board, Figure, Page, Point
-from paretoboard_reports.view.ranking import AXES, Axis
-from paretoboard_reports.view.rows import Columns, axis_column, rows
+from paretoboard_reports.view.presets import presets
+from paretoboard_reports.view.ranking import AXES, Axis, axis_column
+from paretoboard_reports.view.rows import Columns, order_on, rows
 from paretoboard_reports.view.select import groups
 from paretoboard_reports.view.subsets import subset_ranks
 
@@ -23,17 +24,18 @@ if TYPE_CHECKING:
     from paretoboard.records import RunRecord
     from paretoboard_reports.view.model import Effect, Row
     from paretoboard_reports.view.numbers import Quantity, Scale
-    from paretoboard_reports.view.select import Group
+    from paretoboard_reports.view.select import Group, Nights
 
 
-def page(records: Iterable[RunRecord], damaged: Sequence[str] = ()) -> Page:
+def page(records: Iterable[RunRecord], damaged: Sequence[str] = (), nights: Nights | None = None) -> Page:
     """Everything a page says about `records`.
 
     Args:
         records: with their predictions, in any order; without them there are no paired verdicts on quality.
         damaged: what could not be read, in words.
+        nights: on how many nights each cell was measured, where more than `records` is known.
     """
-    found = groups(records)
+    found = groups(records, nights)
     return Page(boards=tuple(board(group, found) for group in found), damaged=tuple(damaged))
 
 
@@ -43,6 +45,7 @@ def board(group: Group, others: Sequence[Group] = ()) -> Board:
     found = rows(group, columns)
     self_check = _self_check(group, columns)
     statuses = Counter(row.status for row in found)
+    figures = tuple(_figure(axis, found, columns) for axis in AXES if any(axis.name in row.places for row in found))
     return Board(
         anchor=_anchor(record),
         board_id=record.board_id,
@@ -66,8 +69,15 @@ def board(group: Group, others: Sequence[Group] = ()) -> Board:
         subset_ranks=subset_ranks(group, others),
         self_check=self_check,
         answers=tuple(answers(found, metric_label(columns.quality))),
-        figures=tuple(_figure(axis, found, columns) for axis in AXES if any(axis.name in row.places for row in found)),
+        figures=figures,
         rows=found,
+        orders={
+            figure.axis: tuple(row.anchor for row in sorted(found, key=lambda row: order_on(row, figure.axis)))
+            for figure in figures
+        },
+        presets=presets(found, figures, columns),
+        hypervolume_note=_hypervolume_note(found, columns, figures),
+        single_note=_single_note(found),
         counts=tuple((status, statuses[status]) for status in STATUSES if statuses[status]),
         superseded=_superseded(group),
         measured_at=record.started_at,
@@ -110,11 +120,17 @@ def _points(axis: Axis, found: Sequence[Row], x: Scale, y: Scale) -> Iterable[Po
         if cost is None or row.quality is None:
             continue
         said = {"front": "on the front", "tied": "not distinguishable from the front"}.get(place.standing, "dominated")
+        if place.standing in ("front", "tied"):
+            said += f", on it in {share_of_draws(place.probability)} of repetitions"
+        if row.single:
+            said += f"; {row.single}"
         yield Point(
             anchor=row.anchor,
             recipe=row.recipe,
             family=row.family,
             standing=place.standing,
+            fragile=place.fragile,
+            single=bool(row.single),
             x=cost.value * x.factor,
             x_low=_end(cost.low, cost.value) * x.factor,
             x_high=_end(cost.high, cost.value) * x.factor,
@@ -123,6 +139,37 @@ def _points(axis: Axis, found: Sequence[Row], x: Scale, y: Scale) -> Iterable[Po
             y_high=_end(row.quality.high, row.quality.value) * y.factor,
             text=f"{row.recipe}: {_with_half(row.quality)}, {_with_half(cost)}, {said}",
         )
+
+
+def share_of_draws(probability: float) -> str:
+    """A share of the draws as it is written: never 100 % of a part of them, nor 0 %."""
+    percent = 100 * probability
+    if 0 < percent < 1 or 99 < percent < 100:
+        return "under 1 %" if percent < 1 else "over 99 %"
+    return f"{percent:.0f} %"
+
+
+def _hypervolume_note(found: Sequence[Row], columns: Columns, figures: Sequence[Figure]) -> str:
+    if not figures or all(row.hypervolume is None for row in found):
+        return ""
+    return (
+        f"The share of the area below the front that would be lost without a recipe: from chance in "
+        f"{metric_label(columns.quality)} up, and from the baseline’s {figures[0].label.lower()} down on a logarithmic "
+        "axis. It depends on that corner, is 0 off the front, and small for two that are nearly alike."
+    )
+
+
+def _single_note(found: Sequence[Row]) -> str:
+    measured, single = [row for row in found if row.status == "ok"], [row for row in found if row.single]
+    if not single:
+        return ""
+    words = {row.single for row in single}
+    why = f" ({words.pop()})" if len(words) == 1 else ""
+    every = "All" if len(single) == len(measured) else f"{len(single)} of"
+    return (
+        f"{every} {len(measured)} measured rows are tagged single{why} and drawn hollow: their intervals hold for that "
+        "night and those seeds, and say nothing about the next night."
+    )
 
 
 def _superseded(group: Group) -> str:

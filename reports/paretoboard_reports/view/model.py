@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from paretoboard.records import ControlState, Diagnosis, Status, Verdict
+from paretoboard.stats import RankInterval
 from paretoboard_reports.view.numbers import Quantity
 
 AxisName = Literal["latency", "size", "memory", "throughput", "training"]
+RankedBy = Literal["quality", "latency", "size", "memory", "throughput", "training"]
 Standing = Literal["front", "tied", "dominated", "none"]
+# Of being on the front, below which one that is there by its estimates is called fragile.
+FRAGILE_BELOW: Final = 0.5
 Family = Literal["baseline", "runtime", "quantize", "prune", "train", "combined"]
 
 
@@ -44,6 +48,11 @@ class Place:
     layer: int  # 1 is the front; 0 where one of the two was not measured
     standing: Standing
     probability: float  # of being on the front if all were measured again
+
+    @property
+    def fragile(self) -> bool:
+        """Whether it is on the front by the estimates and rather not on it if all were measured again."""
+        return self.standing == "front" and self.probability < FRAGILE_BELOW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,12 +320,18 @@ class Row:
     recipe: str
     family: Family
     recipe_steps: str  # in one line
+    run_id: str  # of the latest run
+    model: str
+    backend: str  # the runtime
     status: Status
     reason: str
     tags: tuple[str, ...]
+    single: str  # "one seed", "one night" or both, which leave what differs between nights unknown; "" otherwise
     is_baseline: bool
     measured_at: datetime
     places: Mapping[AxisName, Place]
+    ranks: Mapping[RankedBy, RankInterval]  # of what can be judged
+    hypervolume: float | None  # share of what the front dominates that it would lose without this recipe
     costs: Mapping[AxisName, Quantity]  # what the places rest on; those that were not measured are left out
     quality: Quantity | None
     quality_effect: Effect | None
@@ -362,6 +377,8 @@ class Point:
     recipe: str
     family: Family
     standing: Standing
+    fragile: bool  # on the front, but rather not if all were measured again
+    single: bool  # of one seed or one night
     x: float
     x_low: float
     x_high: float
@@ -384,6 +401,14 @@ class Figure:
     note: str  # how the costs were got, "" where they are each run's own
     points: tuple[Point, ...]
     missing: tuple[str, ...]  # recipes without this cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A question that filters and an order answer, as the state of the page's address."""
+
+    question: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -426,6 +451,10 @@ class Board:
     answers: tuple[Answer, ...]
     figures: tuple[Figure, ...]
     rows: tuple[Row, ...]
+    orders: Mapping[AxisName, tuple[str, ...]]  # anchors of all rows as ranked on each figure's axis
+    presets: tuple[Preset, ...]
+    hypervolume_note: str  # the reference point of the contributions, "" where there are none
+    single_note: str  # how many rows are of one seed or one night, "" where none is
     counts: tuple[tuple[str, int], ...]
     superseded: str  # what is stored for this task and not shown, "" if nothing
     measured_at: datetime

@@ -52,6 +52,7 @@ class Quantity:
     unit: str
     source_unit: str  # of `value`, `low` and `high`
     span: str  # the interval written out in `unit`, "" without one
+    factor: float  # from `source_unit` to `unit`
 
 
 def scale_for(unit: str, values: Iterable[float]) -> Scale:
@@ -98,6 +99,7 @@ def interval(value: float, low: float | None, high: float | None, n: int, scale:
         unit=scale.unit,
         source_unit=scale.source_unit,
         span=span,
+        factor=scale.factor,
     )
 
 
@@ -134,6 +136,11 @@ def significant(value: float, digits: int = 3) -> str:
 def signed(text: str) -> str:
     """A difference with its sign."""
     return text if text.startswith(MINUS) or not text.strip("0.,") else f"+{text}"
+
+
+def plain(value: float | None) -> str:
+    """A number for programs, to twelve digits; "" where there is none."""
+    return "" if value is None or not math.isfinite(value) else f"{value:.12g}"
 
 
 def _fixed(value: float, digits: int) -> str:

@@ -55,6 +55,11 @@ AXES: Final = (
 )
 
 
+def axis_column(axis: AxisName) -> str:
+    """The column that holds an axis's cost."""
+    return "file_size" if axis == "size" else axis
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """What ranking needs to know of one row."""

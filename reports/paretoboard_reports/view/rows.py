@@ -15,11 +15,12 @@ from paretoboard.spec import BASELINE
 from paretoboard.stats import wilson
 from paretoboard_reports.view import header
 from paretoboard_reports.view.contributions import contributions
-from paretoboard_reports.view.details import details, steps_in_words
+from paretoboard_reports.view.details import details, metric_label, steps_in_words
 from paretoboard_reports.view.effects import quality_effects, speed_effect
 from paretoboard_reports.view.model import Row
 from paretoboard_reports.view.numbers import Quantity, Scale, quantity, scale_for
-from paretoboard_reports.view.ranking import AXES, Axis, Entry, places
+from paretoboard_reports.view.rank_intervals import hypervolumes, ranks_of
+from paretoboard_reports.view.ranking import AXES, Axis, Entry, axis_column, places
 from paretoboard_reports.view.select import baseline_cell
 from paretoboard_reports.view.training import training_time, training_time_effect
 
@@ -76,6 +77,11 @@ class Columns:
             scales=scales,
         )
 
+    @property
+    def quality_name(self) -> str:
+        """The quality's heading."""
+        return metric_label(self.quality)
+
     def batch(self, axis: AxisName) -> int | None:
         """The batch that an axis is about, None where it is about none."""
         return {"latency": self.small_batch, "throughput": self.large_batch}.get(axis)
@@ -120,12 +126,19 @@ def rows(group: Group, columns: Columns) -> tuple[Row, ...]:
     entries = [_entry(cell, group.cells, columns) for cell in group.cells]
     where = places(entries, columns.quality)
     effects = quality_effects(group.cells, columns.quality)
+    ranks = ranks_of(entries, columns.quality)
+    losses = hypervolumes(entries, columns.quality, _baseline_index(group))
     shares = contributions(group.cells, columns.quality, columns.small_batch)
     found = [
-        dataclasses.replace(_row(cell, group, columns, entry, place, effect), contributions=share)
-        for cell, entry, place, effect, share in zip(group.cells, entries, where, effects, shares, strict=True)
+        dataclasses.replace(
+            _row(cell, group, columns, entry, place, effect), contributions=share, ranks=rank, hypervolume=loss
+        )
+        for cell, entry, place, effect, share, rank, loss in zip(
+            group.cells, entries, where, effects, shares, ranks, losses, strict=True
+        )
     ]
-    return tuple(sorted(found, key=_rank))
+    axis = next((axis.name for axis in AXES if any(axis.name in row.places for row in found)), None)
+    return tuple(sorted(found, key=lambda row: order_on(row, axis)))
 
 
 def family_of(record: RunRecord) -> Family:
@@ -140,6 +153,27 @@ def family_of(record: RunRecord) -> Family:
     return "quantize" if kinds == {"quantize"} else "combined"
 
 
+def backend_of(record: RunRecord) -> str:
+    """The runtime that a recipe is run by: the one that ran it, or the one that it asks for."""
+    if record.artifact is not None:
+        return record.artifact.runtime
+    asked = [str(step["name"]).partition(".")[2] for step in record.steps if str(step["name"]).startswith("run.")]
+    return asked[-1] if asked else "torch"
+
+
+def single_of(cell: Cell) -> str:
+    """What there is only one of in a row with numbers: "one seed", "one night" or both."""
+    if not cell.measured:
+        return ""
+    seeds, nights = len(cell.measured), cell.nights
+    return ", ".join([*["one seed"][: seeds < 2], *["one night"][: nights < 2]])
+
+
+def _baseline_index(group: Group) -> int | None:
+    found = baseline_cell(group.cells[0], group.cells)
+    return None if found is None else group.cells.index(found)
+
+
 def _row(
     cell: Cell, group: Group, columns: Columns, entry: Entry, where: Mapping[AxisName, Place], effect: Effect | None
 ) -> Row:
@@ -150,12 +184,18 @@ def _row(
         recipe=latest.recipe,
         family=family_of(latest),
         recipe_steps=steps_in_words(latest.steps),
+        run_id=latest.run_id,
+        model=latest.model,
+        backend=backend_of(latest),
         status=latest.status,
         reason=latest.reason,
         tags=_tags(cell, group),
+        single=single_of(cell),
         is_baseline=cell.is_baseline,
         measured_at=latest.started_at,
         places=where,
+        ranks={},
+        hypervolume=None,
         costs={
             axis: quantity(cost, columns.scales[axis_column(axis)])
             for axis, cost in entry.costs.items()
@@ -224,13 +264,10 @@ def _speed_ratio(cell: Cell, batch: int) -> tuple[float, float, float] | None:
     return min(c.low for c in comparisons), ratio, max(c.high for c in comparisons)
 
 
-def axis_column(axis: AxisName) -> str:
-    """The column that holds an axis's cost."""
-    return "file_size" if axis == "size" else axis
-
-
-def _rank(row: Row) -> tuple[bool, float, float, float, str, str]:
-    layer = float(row.place.layer) if row.place is not None and row.place.layer else float("inf")
+def order_on(row: Row, axis: AxisName | None) -> tuple[bool, float, float, float, str, str]:
+    """The key that rows are ordered by on an axis: by layer, then quality."""
+    place = row.places.get(axis) if axis is not None else None
+    layer = float(place.layer) if place is not None and place.layer else float("inf")
     quality = row.quality.value if row.quality is not None else float("-inf")
     # What has no quality has no layer either; of such the fastest comes first.
     cost = row.costs["latency"].value if row.quality is None and "latency" in row.costs else float("inf")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,17 @@ from paretoboard.stats import under_holm
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+# Task, version, profile, machine, environment, recipe; and on how many nights each was measured.
+NightKey = tuple[str, int, str, str, str, str]
+Nights = Mapping[NightKey, int]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """The latest records of one recipe in one environment, one for each seed."""
 
     records: tuple[RunRecord, ...]  # by seed; all with the same steps
+    nights: int = 1  # on which the recipe was measured in this environment, earlier records counted
 
     @property
     def measured(self) -> tuple[RunRecord, ...]:
@@ -50,8 +56,10 @@ class Group:
         return max((cell.latest for cell in self.cells), key=_age)
 
 
-def groups(records: Iterable[RunRecord]) -> tuple[Group, ...]:
+def groups(records: Iterable[RunRecord], nights: Nights | None = None) -> tuple[Group, ...]:
     """One group for each task, profile and machine, by name.
+
+    `nights` counts those on which each cell was ever measured; without it only the given records are counted.
 
     Where a task has changed its meaning, the board is that of its newest record: results from before the
     change answer another question and are only counted.
@@ -63,7 +71,7 @@ def groups(records: Iterable[RunRecord]) -> tuple[Group, ...]:
     for _, family in sorted(families.items()):
         board_id = max(family, key=_age).board_id
         current = [record for record in family if record.board_id == board_id]
-        found.append(Group(cells=_corrected(_cells(current)), superseded=len(family) - len(current)))
+        found.append(Group(cells=_corrected(_cells(current, nights)), superseded=len(family) - len(current)))
     return tuple(found)
 
 
@@ -83,7 +91,13 @@ def baseline_for(record: RunRecord, cell: Cell, cells: Sequence[Cell]) -> RunRec
     return max(candidates, key=lambda found: (found.seed == record.seed, _age(found)), default=None)
 
 
-def _cells(records: Iterable[RunRecord]) -> tuple[Cell, ...]:
+def night_key(record: RunRecord) -> NightKey:
+    """What the nights of a cell are counted by."""
+    where = record.provenance
+    return record.task, record.task_version, record.profile, where.hardware_id, where.environment_id, record.recipe
+
+
+def _cells(records: Iterable[RunRecord], nights: Nights | None) -> tuple[Cell, ...]:
     by_cell: defaultdict[tuple[str, str], dict[int, RunRecord]] = defaultdict(dict)
     for record in sorted(records, key=_age):
         by_cell[record.recipe, record.provenance.environment_id][record.seed] = record
@@ -91,7 +105,10 @@ def _cells(records: Iterable[RunRecord]) -> tuple[Cell, ...]:
     for _, by_seed in sorted(by_cell.items()):
         # A recipe that was rewritten under its name is another recipe: only runs of the newest wording count.
         steps = max(by_seed.values(), key=_age).steps
-        cells.append(Cell(records=tuple(r for _, r in sorted(by_seed.items()) if r.steps == steps)))
+        kept = tuple(r for _, r in sorted(by_seed.items()) if r.steps == steps)
+        days = {record.started_at.date() for record in kept if record.status == "ok"}
+        known = nights.get(night_key(kept[0]), 0) if nights is not None else 0
+        cells.append(Cell(records=kept, nights=max(len(days), known)))
     return tuple(cells)
 
 
@@ -112,7 +129,10 @@ def _corrected(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
         kept = tuple(next(corrected[comparison.against == BASELINE]) for comparison in record.comparisons)
         return dataclasses.replace(record, comparisons=kept)
 
-    return tuple(cell if cell.is_baseline else Cell(records=tuple(map(with_verdicts, cell.records))) for cell in cells)
+    return tuple(
+        cell if cell.is_baseline else dataclasses.replace(cell, records=tuple(map(with_verdicts, cell.records)))
+        for cell in cells
+    )
 
 
 def _age(record: RunRecord) -> tuple[object, ...]:

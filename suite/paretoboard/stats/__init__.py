@@ -23,6 +23,15 @@ from paretoboard.stats.interval import Estimate, Interval
 from paretoboard.stats.means import mean_interval
 from paretoboard.stats.proportions import holm, mcnemar_exact, paired_difference_interval, wilson
 from paretoboard.stats.quantiles import quantile_interval, quantile_over_launches
+from paretoboard.stats.rank_intervals import (
+    Pairs,
+    RankInterval,
+    in_every,
+    pairs_of_answers,
+    pairs_of_draws,
+    pairs_of_ratios,
+    rank_intervals,
+)
 from paretoboard.stats.ranks import RankCorrelation, kendall_tau_b, spearman, subset_rank_correlation
 from paretoboard.stats.reliability import calibration_error, calibration_error_difference
 from paretoboard.stats.resolution import Resolution, images_to_resolve, interval_resolution, mcnemar_resolution
@@ -36,7 +45,9 @@ __all__ = [
     "Effect",
     "Estimate",
     "Interval",
+    "Pairs",
     "RankCorrelation",
+    "RankInterval",
     "Resolution",
     "Score",
     "bootstrap_contrast",
@@ -48,6 +59,7 @@ __all__ = [
     "estimate",
     "holm",
     "images_to_resolve",
+    "in_every",
     "interval_resolution",
     "judge",
     "kendall_tau_b",
@@ -58,9 +70,13 @@ __all__ = [
     "mean_interval",
     "paired_difference",
     "paired_difference_interval",
+    "pairs_of_answers",
+    "pairs_of_draws",
+    "pairs_of_ratios",
     "percentiles",
     "quantile_interval",
     "quantile_over_launches",
+    "rank_intervals",
     "spearman",
     "subset_rank_correlation",
     "under_holm",
