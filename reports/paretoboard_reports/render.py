@@ -12,11 +12,16 @@ from paretoboard_reports import links, svg
 from paretoboard_reports.view import signed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from paretoboard_reports.view import Curves, Figure, Roof
+    from paretoboard_reports.view.run import SeedDot
+    from paretoboard_reports.view.timings import Histogram
 
 # What the header of every page links to.
 NAVIGATION: Final = (
     (links.INDEX, "Overview"),
+    (links.EXPLORE, "Explore"),
     (links.METHODS, "Methods"),
     (links.DATA, "Data"),
 )
@@ -90,6 +95,8 @@ def _environment() -> Environment:
         plot=_plot,
         roofline=_roofline,
         curves=_curves,
+        histogram=_histogram,
+        seed_strip=_seed_strip,
     )
     return environment
 
@@ -109,3 +116,11 @@ def _roofline(roof: Roof, name: str) -> Markup:
 
 def _curves(curves: Curves, name: str) -> Markup:
     return Markup(svg.curves_plot(curves, name))  # noqa: S704
+
+
+def _histogram(found: Histogram, name: str) -> Markup:
+    return Markup(svg.histogram_plot(found, name))  # noqa: S704
+
+
+def _seed_strip(dots: Sequence[SeedDot], unit: str, name: str) -> Markup:
+    return Markup(svg.seed_strip(dots, unit, name))  # noqa: S704

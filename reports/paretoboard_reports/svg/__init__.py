@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from paretoboard_reports.svg.canvas import Size
 from paretoboard_reports.svg.curves import curves_plot
+from paretoboard_reports.svg.distributions import histogram_plot, seed_strip
 from paretoboard_reports.svg.plot import SHAPES, marker, pareto_plot
 from paretoboard_reports.svg.roofline import roofline_plot
 
-__all__ = ["SHAPES", "Size", "curves_plot", "marker", "pareto_plot", "roofline_plot"]
+__all__ = [
+    "SHAPES",
+    "Size",
+    "curves_plot",
+    "histogram_plot",
+    "marker",
+    "pareto_plot",
+    "roofline_plot",
+    "seed_strip",
+]
