@@ -68,7 +68,8 @@
         `on the same ${pair.n.toLocaleString("en")} images, ${pair.test} p = ${pair.p_value.toPrecision(2)}; not corrected for other pairs`];
     }
     const found = independent(first.row, other.row, name);
-    if (!found) return [`${signed(factor * (other.row[name] - first.row[name]))} ${points}`, "no interval"];
+    const exact = ["file_size", "macs", "parameters"].includes(name);
+    if (!found) return [`${signed(factor * (other.row[name] - first.row[name]))} ${points}`, exact ? "" : "no interval"];
     return [`${signed(factor * found.difference)} ${points}, ${signed(factor * found.low)} to ${signed(factor * found.high)}`,
       "as of independent numbers: not measured side by side"];
   }

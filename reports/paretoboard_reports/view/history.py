@@ -42,13 +42,15 @@ def described(history: pd.DataFrame, groups: Iterable[Group], boards: Iterable[s
     shown = {key(record): name for group, name in zip(groups, boards, strict=True) for record in _of(group)}
     found = history.copy(deep=False)
     found["measurement"] = _measurements(found)
-    keys = found["run_id"].str[:16] + "-" + found["measurement"]
-    found["key"] = "r" + keys
+    names = zip(found["run_id"], found["measurement"], strict=True)
+    found["key"] = [f"{links.run_key(run_id)}-{name}" for run_id, name in names]
     found["family"] = _mapped(
         found["techniques"], lambda names: family_of_techniques(names.split(" > ") if names else ())
     )
     found["backend"] = _mapped(found["techniques"], backend)
     found["board"] = [shown.get(key, "") for key in found["key"]]
+    # The same run may begin on two machines at once: only its key tells its results apart.
+    found = found.sort_values(["started_at", "key"], kind="stable", ignore_index=True)
     found["place"] = _places(found)
     return found
 
