@@ -25,6 +25,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "plan": ("plan_verb", "What run would do: cells, cached or new, estimated time."),
     "run": ("run_verb", "Measure tasks; what was measured before is not measured again."),
     "board": ("board_verb", "The ranking table of a task, in the terminal."),
+    "compare": ("compare_verb", "Two folders of results, sessions or recipes side by side."),
     "report": ("report_verb", "Render the results as HTML."),
     "new": ("new_verb", "Write a task file for a network and images of one's own."),
     "doctor": ("doctor_verb", "Is this machine fit to measure, what is in the way, and what mends it."),
