@@ -187,9 +187,8 @@ def test_limits_and_facets_keep_what_python_keeps(browser, folder, site):
 
 def test_the_count_beside_a_value_is_what_choosing_it_would_show(browser, folder, site):
     browser.open(address(folder, "explore.html", "#status=ok"), READY)
-    shown = browser.run(
-        "[...document.querySelectorAll('#facets input[name=status]')].map(box => [box.value, box.parentNode.querySelector('small').textContent.trim()])"
-    )
+    boxes = "[...document.querySelectorAll('#facets input[name=status]')]"
+    shown = browser.run(f"{boxes}.map(box => [box.value, box.parentNode.querySelector('small').textContent.trim()])")
     counts = site.runs["status"].astype(str).value_counts()
     assert dict(shown) == {status: str(count) for status, count in counts.items()}
 

@@ -12,7 +12,7 @@ from paretoboard_reports.view.select import groups
 from paretoboard_reports.view.timings import histograms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping  # noqa: TC004 - nothing resolves these annotations
     from pathlib import Path
 
     import pandas as pd  # noqa: TC004 - nothing resolves these annotations

@@ -6,11 +6,12 @@ texts. Results of different machines are never made comparable by scaling.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from paretoboard.records import RunRecord
 
 Level = Literal["same", "compatible", "different"]
