@@ -313,6 +313,7 @@
     listen();
     draw();
     byId("explore").hidden = false;
+    performance.mark("explore-ready");
     document.documentElement.dataset.ready = "explore";
     window.paretoboard.csv = csv;
   }
