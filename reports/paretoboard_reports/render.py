@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from paretoboard_reports.view import Curves, Figure, Roof
+    from paretoboard_reports.view.claims import Diagonal
     from paretoboard_reports.view.run import SeedDot
     from paretoboard_reports.view.timings import Histogram
 
 # What the header of every page links to.
 NAVIGATION: Final = (
     (links.INDEX, "Overview"),
+    (links.CLAIMS, "Claims"),
     (links.EXPLORE, "Explore"),
     (links.METHODS, "Methods"),
     (links.DATA, "Data"),
@@ -97,6 +99,11 @@ def _environment() -> Environment:
         curves=_curves,
         histogram=_histogram,
         seed_strip=_seed_strip,
+        diagonal=_diagonal,
+        verdict_class=svg.verdict_class,
+        verdict_marker=_verdict_marker,
+        verdict_shapes=svg.VERDICT_SHAPES,
+        forest=_forest,
     )
     return environment
 
@@ -124,3 +131,15 @@ def _histogram(found: Histogram, name: str) -> Markup:
 
 def _seed_strip(dots: Sequence[SeedDot], unit: str, name: str) -> Markup:
     return Markup(svg.seed_strip(dots, unit, name))  # noqa: S704
+
+
+def _diagonal(found: Diagonal, name: str) -> Markup:
+    return Markup(svg.diagonal_plot(found, name))  # noqa: S704
+
+
+def _verdict_marker(verdict: str) -> Markup:
+    return Markup(svg.verdict_marker(verdict))  # noqa: S704
+
+
+def _forest(lines: Sequence[svg.ForestLine], title: str, name: str) -> Markup:
+    return Markup(svg.forest_plot(lines, title, name))  # noqa: S704

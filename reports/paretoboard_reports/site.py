@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from paretoboard import store
+from paretoboard import claims, store
+from paretoboard.errors import StoreError
+from paretoboard.store.calibrations import all_latest
+from paretoboard_reports.view import claims as claims_view
 from paretoboard_reports.view import page as page_of
 from paretoboard_reports.view.history import described, key
 from paretoboard_reports.view.select import groups
@@ -17,8 +20,9 @@ if TYPE_CHECKING:
 
     import pandas as pd  # noqa: TC004 - nothing resolves these annotations
 
-    from paretoboard.records import RunRecord  # noqa: TC004
+    from paretoboard.records import Calibration, RunRecord  # noqa: TC004
     from paretoboard_reports.view import Page  # noqa: TC004
+    from paretoboard_reports.view.claims import ClaimTable  # noqa: TC004
     from paretoboard_reports.view.select import Group  # noqa: TC004
     from paretoboard_reports.view.timings import Histogram  # noqa: TC004
 
@@ -30,7 +34,10 @@ class Site:
     page: Page  # the boards
     records: tuple[RunRecord, ...]  # the newest of each cell, with what the models answered
     history: pd.DataFrame  # a row for each stored record: store.history
-    damaged: tuple[str, ...]  # record files that can't be read, in words
+    damaged: tuple[str, ...]  # files that can't be read, in words
+    calibrations: tuple[Calibration, ...] = ()  # what the protocol does on these machines with known differences
+    rigor: str = ""  # the same at length, as `make bench-rigor` recorded it
+    claims: tuple[ClaimTable, ...] = ()  # published numbers beside the measured ones
     timings: Mapping[str, tuple[Histogram, ...]] = field(default_factory=dict)  # of runs on a board, by history.key
     groups: tuple[Group, ...] = field(init=False)  # the records of each board, in the order of the boards
     runs: pd.DataFrame = field(init=False)  # `history`, with what the pages call each run and whether a board shows it
@@ -46,13 +53,22 @@ class Site:
 def read(results: Path) -> Site:
     """Read a folder of results for its pages; damaged files are named and left out."""
     reading = store.read(results, with_predictions=True)
-    damaged = tuple(str(found) for found in reading.damaged)
+    damaged = [str(found) for found in reading.damaged]
+    try:
+        calibrations = all_latest(results)
+    except StoreError as error:
+        damaged.append(str(error))
+        calibrations = ()
+    boards = page_of(reading.records, damaged)
     history = store.history(results)
     return Site(
-        page=page_of(reading.records, damaged),
+        page=boards,
         records=reading.records,
         history=history,
-        damaged=damaged,
+        damaged=tuple(damaged),
+        calibrations=calibrations,
+        rigor=_rigor(results),
+        claims=claims_view.tables(claims.load_all(), reading.records, boards.boards),
         timings=_timings(results, reading.records, history),
     )
 
@@ -69,3 +85,10 @@ def _timings(results: Path, records: Iterable[RunRecord], history: pd.DataFrame)
             if calls is not None:
                 found[key(record)] = histograms(*calls)
     return found
+
+
+def _rigor(results: Path) -> str:
+    try:
+        return (results / "rigor" / "table.txt").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from paretoboard_reports.pages import assets, board, data, explore, methods, overview, run
+from paretoboard_reports.pages import assets, board, claims, data, explore, methods, overview, run, technique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ class Pages(Protocol):
         ...
 
 
-PAGES: Final[tuple[Pages, ...]] = (assets, board, explore, run, methods, data, overview)
+PAGES: Final[tuple[Pages, ...]] = (assets, board, technique, claims, explore, run, methods, data, overview)
 
 
 def files(site: Site) -> Iterator[SiteFile]:

@@ -1,4 +1,4 @@
-"""The first page: which optimization pays off, where?"""
+"""The first page: which optimization pays off, and where?"""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from paretoboard_reports import links
 from paretoboard_reports.output import SiteFile
 from paretoboard_reports.render import html
+from paretoboard_reports.view.answers import across
+from paretoboard_reports.view.overview import overview
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,4 +18,8 @@ if TYPE_CHECKING:
 
 def files(site: Site) -> Iterator[SiteFile]:
     """The one page."""
-    yield SiteFile(path=links.INDEX, content=html("overview.html.j2", path=links.INDEX, page=site.page))
+    found = overview(site.page.boards, site.history)
+    content = html(
+        "overview.html.j2", path=links.INDEX, overview=found, damaged=site.damaged, across=across(site.page.boards)
+    )
+    yield SiteFile(path=links.INDEX, content=content)

@@ -27,6 +27,8 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "board": ("board_verb", "The ranking table of a task, in the terminal."),
     "compare": ("compare_verb", "Two folders of results, sessions or recipes side by side."),
     "report": ("report_verb", "Render the results as HTML."),
+    "recommend": ("recommend_verb", "The best recipe under limits, and the path of its file."),
+    "claims": ("claims_verb", "Published numbers beside the measured ones."),
     "new": ("new_verb", "Write a task file for a network and images of one's own."),
     "doctor": ("doctor_verb", "Is this machine fit to measure, what is in the way, and what mends it."),
     "data": ("data_verb", "Datasets and weights: list, fetch, verify, and write lists of images."),

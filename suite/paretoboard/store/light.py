@@ -52,6 +52,51 @@ _PLAIN: Final = (
     "commit",
 )
 _READ: Final = (*_PLAIN, "steps", "spec", "hardware", "metrics", "comparisons")
+# Every column, with its unit and what it says: what the Data page and the exports tell about them.
+COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
+    "run_id": ("", "SHA-256 of everything that decides the outcome of the run"),
+    "board_id": ("", "SHA-256 of what all runs of one board share; results of another one answer another question"),
+    "task": ("", "task, by its path below tasks/"),
+    "task_version": ("", "version of the task file"),
+    "title": ("", "title of the task"),
+    "dataset": ("", "dataset"),
+    "subset": ("", "list of images that was scored"),
+    "model": ("", "network"),
+    "recipe": ("", "recipe; baseline is the model as it is"),
+    "techniques": ("", "techniques of the recipe in order, joined by ' > '"),
+    "profile": ("", "what the hardware was held to"),
+    "seed": ("", "seed of the run"),
+    "status": ("", "ok, failed, timeout, refused, skipped or unstable"),
+    "reason": ("", "why the status is not ok"),
+    "started_at": ("UTC", "when the run began"),
+    "duration_s": ("s", "how long it took as a whole"),
+    "hardware_id": ("", "fingerprint of the hardware, which decides what is comparable"),
+    "hardware_name": ("", "accelerators, or else the processor"),
+    "environment_id": ("", "fingerprint of the software"),
+    "environment": ("", "the software, as JSON"),
+    "commit": ("", "commit of paretoboard; +dirty where it was changed"),
+    "quality_metric": ("", "metric that the task is judged by"),
+    "quality": ("1", "its value"),
+    "quality_low": ("1", "lower end of its 95 % interval"),
+    "quality_high": ("1", "upper end of its 95 % interval"),
+    "quality_n": ("images", "images that it rests on"),
+    "latency": ("s", "median time of a call at the smallest batch"),
+    "latency_low": ("s", "lower end of its 95 % interval"),
+    "latency_high": ("s", "upper end of its 95 % interval"),
+    "throughput": ("images/s", "images per second at the largest batch"),
+    "file_size": ("B", "size of the file that was scored and timed"),
+    "peak_memory": ("B", "peak memory that the model adds to a process"),
+    "train_time": ("s", "time of training, searches included"),
+    "energy": ("J", "energy of one image"),
+    "macs": ("count", "multiply-accumulates of one image"),
+    "parameters": ("count", "parameters"),
+    "ratio": ("1", "time of a call over the baseline's, measured side by side; below 1 is faster"),
+    "ratio_low": ("1", "lower end of its interval"),
+    "ratio_high": ("1", "upper end of its interval"),
+    "small_batch": ("images", "batch of that comparison; 0 where there is none"),
+    "verdict": ("", "better, worse, same or undecided by that comparison alone; '' where there is none"),
+    "path": ("", "file of the record below the results folder"),
+}
 # Metrics with one value for a run, or one for each batch, of which the smallest is taken.
 _COSTS: Final = ("file_size", "peak_memory", "train_time", "energy", "macs", "parameters")
 # Strings that repeat in many rows.
@@ -122,7 +167,7 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     for name in _REPEATED:
         frame[name] = frame[name].astype("category")
     ordered: pd.DataFrame = frame.sort_values(["started_at", "run_id"], kind="stable", ignore_index=True)
-    return ordered
+    return ordered[list(COLUMNS)]
 
 
 def _add_metrics(frame: pd.DataFrame, column: pa.ChunkedArray) -> None:

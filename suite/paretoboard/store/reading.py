@@ -117,11 +117,14 @@ def table(folder: Path, columns: Sequence[str], *, tasks: Iterable[str] | None =
 
 
 def calls_of(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None:
-    """Batch, arm and wall time in nanoseconds of every timed call of one file, as `Calls` has them; None without any.
+    """Batch, arm and wall time in nanoseconds of every timed call of one file, as `Calls` has them.
 
-    Raises: StoreError where the file is damaged or of an unknown version.
+    Returns: None without any, and where this part of the file can't be read: `verify` names such files.
     """
-    columns = _picked(load(path, _TIMES), _TIMES)
+    try:
+        columns = _picked(load(path, _TIMES), _TIMES)
+    except StoreError:
+        return None
     batch, arm, wall = (column.combine_chunks().flatten().to_numpy(zero_copy_only=False) for column in columns.columns)
     return (batch, arm, wall) if len(wall) else None
 
