@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 Place = Literal["on a board", "measured again since", "task changed since", "recipe changed since"]
 # Why a run is not on a board, for a sentence after its count.
 REASONS: Final[Mapping[Place, str]] = {
-    "measured again since": "were measured again since, and the newest of each recipe and seed counts",
-    "task changed since": "answer another question: the task has changed since",
-    "recipe changed since": "are of a recipe that was written anew under its name",
+    "measured again since": "measured again since (the newest of each recipe and seed counts)",
+    "task changed since": "from before the task changed (they answer another question)",
+    "recipe changed since": "of a recipe that was written anew under its name",
 }
 _RUNTIMES: Final = ("onnxruntime", "openvino", "tensorrt", "xla", "compile", "cuda")
 # What says where a board is about: all rows of a board agree in these, and so may older ones that left it.
