@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 INDEX: Final = "index.html"
 TRENDS: Final = "trends.html"
@@ -60,6 +64,16 @@ def run(run_id: str) -> str:
 def run_key(run_id: str) -> str:
     """What names a run in links and selections: `r00a1f3c…`."""
     return f"r{slug(run_id[:_RUN_DIGITS])}"
+
+
+def shard(run_id: str) -> str:
+    """The file of data that holds a run, among at most 256."""
+    return f"{DATA_FOLDER}/runs/{run_id[:2]}.js"
+
+
+def state(**lists: Iterable[str]) -> str:
+    """A page's state as it stands behind the `#`: each key with its values."""
+    return "&".join(f"{key}={','.join(quote(value, safe='') for value in values)}" for key, values in lists.items())
 
 
 def asset(name: str) -> str:

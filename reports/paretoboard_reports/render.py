@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from paretoboard_reports.view import Curves, Figure, Roof
     from paretoboard_reports.view.claims import Diagonal
     from paretoboard_reports.view.nights import Shown
+    from paretoboard_reports.view.run import SeedDot
+    from paretoboard_reports.view.timings import Histogram
 
 # What the header of every page links to.
 NAVIGATION: Final = (
     (links.INDEX, "Overview"),
     (links.CLAIMS, "Claims"),
+    (links.EXPLORE, "Explore"),
     (links.TRENDS, "Trends"),
     (links.REGRESSIONS, "Regressions"),
     (links.METHODS, "Methods"),
@@ -99,6 +102,8 @@ def _environment() -> Environment:
         plot=_plot,
         roofline=_roofline,
         curves=_curves,
+        histogram=_histogram,
+        seed_strip=_seed_strip,
         diagonal=_diagonal,
         verdict_class=svg.verdict_class,
         verdict_marker=_verdict_marker,
@@ -125,6 +130,14 @@ def _roofline(roof: Roof, name: str) -> Markup:
 
 def _curves(curves: Curves, name: str) -> Markup:
     return Markup(svg.curves_plot(curves, name))  # noqa: S704
+
+
+def _histogram(found: Histogram, name: str) -> Markup:
+    return Markup(svg.histogram_plot(found, name))  # noqa: S704
+
+
+def _seed_strip(dots: Sequence[SeedDot], unit: str, name: str) -> Markup:
+    return Markup(svg.seed_strip(dots, unit, name))  # noqa: S704
 
 
 def _diagonal(found: Diagonal, name: str) -> Markup:

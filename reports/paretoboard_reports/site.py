@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paretoboard import claims, regressions, store
@@ -10,8 +10,12 @@ from paretoboard.errors import StoreError
 from paretoboard.store.calibrations import all_latest
 from paretoboard_reports.view import claims as claims_view
 from paretoboard_reports.view import page as page_of
+from paretoboard_reports.view.history import described, key
+from paretoboard_reports.view.select import groups
+from paretoboard_reports.view.timings import histograms
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping  # noqa: TC004 - nothing resolves these annotations
     from pathlib import Path
 
     import pandas as pd  # noqa: TC004 - nothing resolves these annotations
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from paretoboard_reports.view import Page  # noqa: TC004
     from paretoboard_reports.view.claims import ClaimTable  # noqa: TC004
     from paretoboard_reports.view.select import Nights
+    from paretoboard_reports.view.select import Group  # noqa: TC004
+    from paretoboard_reports.view.timings import Histogram  # noqa: TC004
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,16 @@ class Site:
     calibrations: tuple[Calibration, ...] = ()  # what the protocol does on these machines with known differences
     rigor: str = ""  # the same at length, as `make bench-rigor` recorded it
     claims: tuple[ClaimTable, ...] = ()  # published numbers beside the measured ones
+    timings: Mapping[str, tuple[Histogram, ...]] = field(default_factory=dict)  # of runs on a board, by history.key
+    groups: tuple[Group, ...] = field(init=False)  # the records of each board, in the order of the boards
+    runs: pd.DataFrame = field(init=False)  # `history`, with what the pages call each run and whether a board shows it
+
+    def __post_init__(self) -> None:
+        """What follows from the rest."""
+        found = groups(self.records)
+        object.__setattr__(self, "groups", found)
+        anchors = [board.anchor for board in self.page.boards]
+        object.__setattr__(self, "runs", described(self.history, found, anchors))
 
 
 def read(results: Path) -> Site:
@@ -57,7 +73,22 @@ def read(results: Path) -> Site:
         calibrations=calibrations,
         rigor=_rigor(results),
         claims=claims_view.tables(claims.load_all(), reading.records, boards.boards),
+        timings=_timings(results, reading.records, history),
     )
+
+
+def _timings(results: Path, records: Iterable[RunRecord], history: pd.DataFrame) -> Mapping[str, tuple[Histogram, ...]]:
+    """How long the calls of those runs took that a board shows in full, one file read at a time."""
+    paths = dict(zip(zip(history["run_id"], history["started_at"], strict=True), history["path"], strict=True))
+    found = {}
+    for group in groups(records):
+        for cell in group.cells:
+            record = cell.latest
+            path = paths.get((record.run_id, record.started_at))
+            calls = store.calls_of(results / path) if path is not None and record.status == "ok" else None
+            if calls is not None:
+                found[key(record)] = histograms(*calls)
+    return found
 
 
 def _rigor(results: Path) -> str:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from paretoboard_reports.pages import assets, board, claims, data, hardware, methods, overview, technique, trends
+from paretoboard_reports.pages import (
+    assets,
+    board,
+    claims,
+    data,
+    explore,
+    hardware,
+    methods,
+    overview,
+    run,
+    technique,
+    trends,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +33,19 @@ class Pages(Protocol):
         ...
 
 
-PAGES: Final[tuple[Pages, ...]] = (assets, board, technique, hardware, trends, claims, methods, data, overview)
+PAGES: Final[tuple[Pages, ...]] = (
+    assets,
+    board,
+    technique,
+    hardware,
+    trends,
+    claims,
+    explore,
+    run,
+    methods,
+    data,
+    overview,
+)
 
 
 def files(site: Site) -> Iterator[SiteFile]:

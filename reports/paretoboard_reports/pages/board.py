@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from paretoboard_reports import downloads, links
 from paretoboard_reports.output import SiteFile
 from paretoboard_reports.render import html
+from paretoboard_reports.view.history import left_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
 
 def files(site: Site) -> Iterator[SiteFile]:
     """One page for each board, by name, each with its numbers as CSV and JSON."""
-    for board in site.page.boards:
+    for board, group in zip(site.page.boards, site.groups, strict=True):
+        newest = group.latest
+        missing = left_out(site.runs, newest.task, newest.profile, newest.provenance.hardware_id)
         path = links.board(board.anchor)
         cited = downloads.bibtex(board)
-        yield SiteFile(path=path, content=html("board_page.html.j2", path=path, board=board, bibtex=cited))
+        content = html("board_page.html.j2", path=path, board=board, bibtex=cited, left_out=missing)
+        yield SiteFile(path=path, content=content)
         yield SiteFile(path=links.board_data(board.anchor, "csv"), content=downloads.csv_of(board))
         yield SiteFile(path=links.board_data(board.anchor, "json"), content=downloads.json_of(board))

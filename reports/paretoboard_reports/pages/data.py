@@ -43,7 +43,11 @@ def files(site: Site) -> Iterator[SiteFile]:
     """The downloads, their digests, and the page that names them."""
     made = (
         ("results.parquet", "every result, one row for each", results_files.parquet(site.history)),
-        ("results.csv.gz", "the same for spreadsheets, without the list of software", results_files.csv_gz(site.history)),
+        (
+            "results.csv.gz",
+            "the same for spreadsheets, without the list of software",
+            results_files.csv_gz(site.history),
+        ),
     )
     listed = []
     for name, what, content in made:

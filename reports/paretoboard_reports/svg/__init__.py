@@ -10,6 +10,7 @@ from paretoboard_reports.svg.canvas import Size
 from paretoboard_reports.svg.curves import curves_plot
 from paretoboard_reports.svg.diagonal import SHAPES as VERDICT_SHAPES
 from paretoboard_reports.svg.diagonal import diagonal_plot, verdict_class, verdict_marker
+from paretoboard_reports.svg.distributions import histogram_plot, seed_strip
 from paretoboard_reports.svg.forest import ForestLine, forest_plot
 from paretoboard_reports.svg.plot import SHAPES, marker, pareto_plot
 from paretoboard_reports.svg.roofline import roofline_plot
@@ -23,9 +24,11 @@ __all__ = [
     "curves_plot",
     "diagonal_plot",
     "forest_plot",
+    "histogram_plot",
     "marker",
     "pareto_plot",
     "roofline_plot",
+    "seed_strip",
     "series_plot",
     "sparkline",
     "verdict_class",

@@ -25,7 +25,7 @@ from paretoboard_reports.view.select import baseline_cell
 from paretoboard_reports.view.training import training_time, training_time_effect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from paretoboard.records import Provenance, RunRecord
     from paretoboard_reports.view.model import AxisName, Effect, Family, Place
@@ -143,9 +143,15 @@ def rows(group: Group, columns: Columns) -> tuple[Row, ...]:
 
 def family_of(record: RunRecord) -> Family:
     """What kind of optimization a recipe is, from the techniques in it."""
-    if not record.steps:
+    return family_of_techniques([str(step["name"]) for step in record.steps])
+
+
+def family_of_techniques(names: Iterable[str]) -> Family:
+    """The same from the names of its techniques."""
+    found = {name.partition(".")[0] for name in names}
+    if not found:
         return "baseline"
-    kinds = {str(step["name"]).partition(".")[0] for step in record.steps} - {"run"}
+    kinds = found - {"run"}
     if not kinds:
         return "runtime"
     if kinds <= {"prune", "train", "tune"}:

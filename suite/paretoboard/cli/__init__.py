@@ -25,6 +25,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "plan": ("plan_verb", "What run would do: cells, cached or new, estimated time."),
     "run": ("run_verb", "Measure tasks; what was measured before is not measured again."),
     "board": ("board_verb", "The ranking table of a task, in the terminal."),
+    "compare": ("compare_verb", "Two folders of results, sessions or recipes side by side."),
     "regressions": ("regressions_verb", "What changed between nights, and which nights confirm it."),
     "report": ("report_verb", "Render the results as HTML."),
     "recommend": ("recommend_verb", "The best recipe under limits, and the path of its file."),

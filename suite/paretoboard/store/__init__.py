@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paretoboard.store.names import Key, Known, key_of, known, record_files
-from paretoboard.store.reading import Damaged, Reading, read, read_one, table, verify
+from paretoboard.store.reading import Damaged, Reading, calls_of, read, read_one, table, verify
 from paretoboard.store.writing import append
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "Known",
     "Reading",
     "append",
+    "calls_of",
     "history",
     "key_of",
     "known",

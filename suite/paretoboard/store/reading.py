@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 
 # What of a record is left out unless it is asked for, by who asks.
 _SAMPLES: Final = ("calls",)
 _ANSWERS: Final = ("predictions", "detections")
+_TIMES: Final = ("calls.batch", "calls.arm", "calls.wall_ns")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,19 @@ def table(folder: Path, columns: Sequence[str], *, tasks: Iterable[str] | None =
     if damaged:
         raise StoreError("\n".join(damaged))
     return pa.concat_tables(parts)
+
+
+def calls_of(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None:
+    """Batch, arm and wall time in nanoseconds of every timed call of one file, as `Calls` has them.
+
+    Returns: None without any, and where this part of the file can't be read: `verify` names such files.
+    """
+    try:
+        columns = _picked(load(path, _TIMES), _TIMES)
+    except StoreError:
+        return None
+    batch, arm, wall = (column.combine_chunks().flatten().to_numpy(zero_copy_only=False) for column in columns.columns)
+    return (batch, arm, wall) if len(wall) else None
 
 
 def _record(path: Path, *, left_out: Iterable[str] = ()) -> RunRecord:
