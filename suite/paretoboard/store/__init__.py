@@ -2,15 +2,16 @@
 
     <results>/records/<task as folders>/<started>-<run id>-<hardware id>-<environment id>-<status>.parquet
 
-`known` answers from file names alone, so that planning opens no file. What needs pyarrow imports it on call.
+Where there are many, `compact` gathers them in packs (`store.packs`); all that reads takes both alike. `known` answers from file names alone, so that planning opens no file. What needs pyarrow imports it on call.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paretoboard.store.names import Key, Known, key_of, known, record_files
-from paretoboard.store.reading import Damaged, Reading, read, read_one, table, verify
+from paretoboard.store.names import Key, Known, key_of, record_files
+from paretoboard.store.reading import Reading, pick, read, read_one, table, verify
+from paretoboard.store.sources import Damaged, known
 from paretoboard.store.writing import append
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "history",
     "key_of",
     "known",
+    "pick",
     "read",
     "read_one",
     "record_files",
