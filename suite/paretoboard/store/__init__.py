@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from paretoboard.store.packing import Compacted
+
 __all__ = [
     "Damaged",
     "Key",
     "Known",
     "Reading",
     "append",
+    "compact",
     "history",
     "key_of",
     "known",
@@ -36,6 +39,13 @@ __all__ = [
     "table",
     "verify",
 ]
+
+
+def compact(folder: Path, *, tasks: Iterable[str] | None = None) -> Compacted:
+    """Gather the single files of each task into packs: `store.packing.compact`."""
+    from paretoboard.store import packing
+
+    return packing.compact(folder, tasks=tasks)
 
 
 def history(folder: Path, *, tasks: Iterable[str] | None = None) -> pd.DataFrame:
