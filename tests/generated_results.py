@@ -124,9 +124,7 @@ def _rows(templates: pa.Table, places: np.ndarray[Any, Any], rows: int, rng: np.
         "hardware_id": pa.array([found.hardware_id for found in provenances]).take(machine),
         "commit": pa.array(commits).take(pa.array(rounds)),
         "metrics": _scaled(table.column("metrics"), factor, "name", ("latency",), ("value", "low", "high")),
-        "comparisons": _scaled(
-            table.column("comparisons"), factor, "against", (BASELINE,), ("ratio", "low", "high")
-        ),
+        "comparisons": _scaled(table.column("comparisons"), factor, "against", (BASELINE,), ("ratio", "low", "high")),
     }
     for name, column in changed.items():
         table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), column)

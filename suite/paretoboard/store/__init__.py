@@ -2,7 +2,8 @@
 
     <results>/records/<task as folders>/<started>-<run id>-<hardware id>-<environment id>-<status>.parquet
 
-Where there are many, `compact` gathers them in packs (`store.packs`); all that reads takes both alike. `known` answers from file names alone, so that planning opens no file. What needs pyarrow imports it on call.
+Where there are many, `compact` gathers them in packs (`store.packs`); all that reads takes both alike. `known`
+answers from file names alone, so that planning opens no record. What needs pyarrow imports it on call.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paretoboard.store.names import Key, Known, key_of, record_files
+from paretoboard.store.newest import newest
+from paretoboard.store.packs import pack_files
 from paretoboard.store.reading import Reading, pick, read, read_one, table, verify
 from paretoboard.store.sources import Damaged, known
 from paretoboard.store.writing import append
@@ -32,6 +35,8 @@ __all__ = [
     "history",
     "key_of",
     "known",
+    "newest",
+    "pack_files",
     "pick",
     "read",
     "read_one",

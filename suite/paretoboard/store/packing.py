@@ -1,7 +1,7 @@
 """Gathering single files into packs, so that a kill at any moment loses nothing.
 
-A pack gets its name only once it is whole on the disk and has been read back; the single files go after that. Whatever
-is cut short leaves records in a pack and in files of their own: they count once, and the next call takes the files away.
+A pack gets its name only once it is whole on the disk and has been read back; the single files go after that. What is
+cut short leaves records in a pack and in files of their own: they count once, and the next call takes the files away.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from paretoboard.store.writing import LEFTOVER_AGE_S, parquet_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from pathlib import Path  # noqa: TC004 - nothing resolves these annotations
 
 MOST_RECORDS: Final = 20_000  # in one pack
 _FEWEST: Final = 2  # single files that are worth a pack

@@ -17,7 +17,7 @@ import zlib
 from typing import TYPE_CHECKING, Final
 
 from paretoboard import durable
-from paretoboard.store.names import SUFFIX
+from paretoboard.store.names import SUFFIX, record_folders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,11 @@ def packs_in(group: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [group / name for name in names if _PACK.fullmatch(name)]
+
+
+def pack_files(folder: Path) -> list[Path]:
+    """Every pack below a folder of results, by task and then by time."""
+    return [pack for group in record_folders(folder) for pack in packs_in(group)]
 
 
 def span(pack: Path) -> tuple[str, str]:

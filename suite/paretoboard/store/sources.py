@@ -44,7 +44,8 @@ def sources(folder: Path, *, tasks: Iterable[str] | None = None) -> list[Source]
 def known(folder: Path, *, tasks: Iterable[str] | None = None) -> dict[Key, Known]:
     """The latest record of every run that `folder` holds, from file names and lists of them alone.
 
-    {} where there is no such folder. The path of a record in a pack is its old name below the pack; `read_one` takes it.
+    {} where there is no such folder. The path of a record in a pack is its old name below the pack, which
+    `read_one` takes.
 
     Args:
         folder: of results.

@@ -37,10 +37,10 @@ def append(folder: Path, record: RunRecord, *, clock: Callable[[], float] = time
     target = task_folder(folder, record.task) / file_name(record)
     content = _parquet(encode(record))
     try:
-        _make_folder(target.parent)
+        make_folder(target.parent)
         durable.remove_leftovers(target.parent, before=clock() - LEFTOVER_AGE_S)
         with durable.written_beside(target, content) as temporary:
-            _publish(temporary, target)
+            publish(temporary, target)
         durable.sync_folder(target.parent)
     except FileExistsError as error:
         raise StoreError(f"{target}: already there. Result files are never rewritten.") from error
@@ -78,7 +78,7 @@ def _leaf(name: str) -> str:
     return f"calls.{name}.list.element"
 
 
-def _publish(temporary: Path, target: Path) -> None:
+def publish(temporary: Path, target: Path) -> None:
     """Give a file its final name, at once and never over another."""
     try:
         os.link(temporary, target)
@@ -92,7 +92,7 @@ def _publish(temporary: Path, target: Path) -> None:
         temporary.rename(target)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     """Make a folder and those above it so that they survive a power cut too."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
