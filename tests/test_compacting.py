@@ -177,47 +177,50 @@ def test_planning_knows_packed_runs_without_pyarrow(tmp_path):
     assert found.stdout.strip() == f"{len(board_records())} []"
 
 
-COMPACT_FOREVER = """
-import sys
+COMPACTERS = """
+import os, sys
 from pathlib import Path
 from paretoboard import store
 from paretoboard.store import packing
-packing._GROUP_ROWS, packing.MOST_RECORDS = 2, 5
-print("ready", flush=True)
-sys.stdin.readline()
-store.compact(Path(sys.argv[1]))
+packing._GROUP_ROWS, packing.MOST_RECORDS = 2, 4
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        store.compact(Path(line.strip()))
+        os._exit(0)
+    print(child, flush=True)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
 """
 
 
 def test_killed_at_any_moment_nothing_is_lost_and_nothing_counts_twice(tmp_path):
-    records = sorted(
-        (run_record("bf16", images=20, started_at=MEASURED_AT + timedelta(seconds=n)) for n in range(24)),
-        key=lambda record: record.started_at,
-    )
+    records = [run_record("bf16", images=20, started_at=MEASURED_AT + timedelta(seconds=n)) for n in range(12)]
+    stored(tmp_path / "whole", records)
+    late = run_record("ort-int8", images=20, started_at=MEASURED_AT + timedelta(days=1))
     moments = random.Random(7)
     seen = set()
-    for number in range(14):
-        folder = tmp_path / str(number)
-        stored(folder, records)
-        with subprocess.Popen(
-            [sys.executable, "-c", COMPACT_FOREVER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as process:
-            process.stdout.readline()
-            process.stdin.write(b"\n")
-            process.stdin.flush()
-            time.sleep(moments.uniform(0.05, 1.2))
-            late = run_record("ort-int8", images=20, started_at=MEASURED_AT + timedelta(days=1, seconds=number))
-            store.append(folder, late)  # a run goes on meanwhile
-            os.kill(process.pid, signal.SIGKILL)
-        seen.add((len(store.pack_files(folder)), len(store.record_files(folder))))
-        for _ in range(2):
-            assert [record.started_at for record in whole(folder)] == [
-                record.started_at for record in (*records, late)
-            ]
-            assert len(store.history(folder)) == len(records) + 1
-            assert len(store.known(folder)) == 2
+    with subprocess.Popen(
+        [sys.executable, "-c", COMPACTERS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        for number in range(16):
+            folder = tmp_path / str(number)
+            shutil.copytree(tmp_path / "whole", folder)
+            print(folder, file=server.stdin, flush=True)
+            child = int(server.stdout.readline())
+            time.sleep(moments.uniform(0.0, 0.4))
+            if number % 4 == 0:
+                store.append(folder, late)  # a run goes on meanwhile
+            os.kill(child, signal.SIGKILL)
+            assert server.stdout.readline().strip() == "ended"
+            seen.add((len(store.pack_files(folder)), len(store.record_files(folder))))
+            wanted = [record.started_at for record in (*records, *((late,) if number % 4 == 0 else ()))]
+            assert [record.started_at for record in store.read(folder).records] == wanted
+            assert len(store.history(folder)) == len(wanted)
             store.compact(folder)
-        assert store.verify(folder) == ()
+            assert [record.started_at for record in store.read(folder).records] == wanted
+            assert store.verify(folder) == ()
+        server.stdin.close()
     assert len(seen) > 1, "all were killed at the same moment"
 
 
