@@ -61,6 +61,7 @@ def test_packed_records_are_the_same_in_every_way_of_asking(tmp_path):
     assert {key: (found.status, found.started_at) for key, found in packed.items()} == {
         key: (found.status, found.started_at) for key, found in known.items()
     }
+    assert {tmp_path / path for path in store.history(tmp_path).path} == {found.path for found in packed.values()}
     for key, found in known.items():
         record = store.read_one(packed[key].path)
         assert_same(record, store.read_one(found.path))  # the old path finds it in the pack

@@ -228,7 +228,8 @@ def test_controls_not_held_and_stolen_time_are_warned_of():
 
 def test_recommendations_leave_out_what_loses_more_than_a_point():
     records = [run_record(), run_record("structured-30", accuracy=0.7, latency_s=1e-5, file_bytes=10, speedup=9.0)]
-    assert {answer.row.recipe for answer in board_of(records).answers} == {"baseline"}
+    within = {answer.row.recipe for answer in board_of(records).answers if answer.purpose != "best in time"}
+    assert within == {"baseline"}
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,11 @@ def technique(name: str) -> str:
     return f"techniques/{slug(name)}.html"
 
 
+def claims(name: str) -> str:
+    """The page of one set of claims, by its file's name; the largest set has the page that the header links to."""
+    return CLAIMS if name == "claims" else f"claims/{slug(name)}.html"
+
+
 def hardware(hardware_id: str) -> str:
     """The page of one machine, by its fingerprint."""
     return f"hardware/{slug(hardware_id[:_HARDWARE_DIGITS])}.html"

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from paretoboard_reports.view import Curves, Figure, Roof
+    from paretoboard_reports.view.claims import Diagonal
 
 # What the header of every page links to.
 NAVIGATION: Final = (
     (links.INDEX, "Overview"),
+    (links.CLAIMS, "Claims"),
     (links.METHODS, "Methods"),
     (links.DATA, "Data"),
 )
@@ -92,6 +94,10 @@ def _environment() -> Environment:
         plot=_plot,
         roofline=_roofline,
         curves=_curves,
+        diagonal=_diagonal,
+        verdict_class=svg.verdict_class,
+        verdict_marker=_verdict_marker,
+        verdict_shapes=svg.VERDICT_SHAPES,
         forest=_forest,
     )
     return environment
@@ -112,6 +118,14 @@ def _roofline(roof: Roof, name: str) -> Markup:
 
 def _curves(curves: Curves, name: str) -> Markup:
     return Markup(svg.curves_plot(curves, name))  # noqa: S704
+
+
+def _diagonal(found: Diagonal, name: str) -> Markup:
+    return Markup(svg.diagonal_plot(found, name))  # noqa: S704
+
+
+def _verdict_marker(verdict: str) -> Markup:
+    return Markup(svg.verdict_marker(verdict))  # noqa: S704
 
 
 def _forest(lines: Sequence[svg.ForestLine], title: str, name: str) -> Markup:

@@ -13,9 +13,10 @@ from scipy.stats import t as student_t
 
 from paretoboard import stats
 from paretoboard.records import Calibration, Comparison
+from paretoboard.stats.ab1 import RELEVANT
 from paretoboard_runners import controls, jobs, machine
 from paretoboard_runners.client import JobLimits, Worker
-from paretoboard_runners.comparing import RELEVANT, join_calls, read_calls
+from paretoboard_runners.comparing import join_calls, read_calls
 from paretoboard_runners.kernels import KERNELS
 from paretoboard_runners.launch import CALLS
 from paretoboard_runners.seeds import derive

@@ -12,6 +12,7 @@ import numpy as np
 from paretoboard import stats
 from paretoboard.plan import RunSpec, digest
 from paretoboard.records import Calls, Comparison, MetricValue, WindowState
+from paretoboard.stats.ab1 import RELEVANT
 from paretoboard_runners import jobs
 from paretoboard_runners.budgets import BUDGETS
 from paretoboard_runners.client import JobLimits, Worker
@@ -19,8 +20,6 @@ from paretoboard_runners.launch import CALLS
 from paretoboard_runners.measured import measured
 from paretoboard_runners.timing import KeptOutput, LaunchPlan
 
-# Differences below this are of no practical use to anyone; PROTOCOL ab1, point 8.
-RELEVANT: Final = 0.015
 CANDIDATE: Final = 1  # the candidate's arm, the reference is 0
 
 

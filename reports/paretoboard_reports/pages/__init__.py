@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from paretoboard_reports.pages import assets, board, data, methods, overview, technique
+from paretoboard_reports.pages import assets, board, claims, data, methods, overview, technique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ class Pages(Protocol):
         ...
 
 
-PAGES: Final[tuple[Pages, ...]] = (assets, board, technique, methods, data, overview)
+PAGES: Final[tuple[Pages, ...]] = (assets, board, technique, claims, methods, data, overview)
 
 
 def files(site: Site) -> Iterator[SiteFile]:

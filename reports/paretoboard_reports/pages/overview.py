@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from paretoboard_reports import links
 from paretoboard_reports.output import SiteFile
 from paretoboard_reports.render import html
+from paretoboard_reports.view.answers import across
 from paretoboard_reports.view.overview import overview
 
 if TYPE_CHECKING:
@@ -18,5 +19,7 @@ if TYPE_CHECKING:
 def files(site: Site) -> Iterator[SiteFile]:
     """The one page."""
     found = overview(site.page.boards, site.history)
-    content = html("overview.html.j2", path=links.INDEX, overview=found, damaged=site.damaged)
+    content = html(
+        "overview.html.j2", path=links.INDEX, overview=found, damaged=site.damaged, across=across(site.page.boards)
+    )
     yield SiteFile(path=links.INDEX, content=content)

@@ -8,6 +8,7 @@ from paretoboard_reports import links
 from paretoboard_reports.output import SiteFile
 from paretoboard_reports.render import html
 from paretoboard_reports.svg import ForestLine
+from paretoboard_reports.view.claims import of_technique
 from paretoboard_reports.view.techniques import Use, techniques
 
 if TYPE_CHECKING:
@@ -25,7 +26,14 @@ def files(site: Site) -> Iterator[SiteFile]:
         path = links.technique(technique.name)
         # Those with the clearest gain in speed first.
         ordered = sorted(technique.uses, key=_gain, reverse=True)
-        content = html("technique.html.j2", path=path, technique=technique, uses=ordered, lines=_lines(ordered))
+        content = html(
+            "technique.html.j2",
+            path=path,
+            technique=technique,
+            uses=ordered,
+            lines=_lines(ordered),
+            claims=of_technique(site.claims, technique.name),
+        )
         yield SiteFile(path=path, content=content)
 
 

@@ -8,8 +8,23 @@ from __future__ import annotations
 
 from paretoboard_reports.svg.canvas import Size
 from paretoboard_reports.svg.curves import curves_plot
+from paretoboard_reports.svg.diagonal import SHAPES as VERDICT_SHAPES
+from paretoboard_reports.svg.diagonal import diagonal_plot, verdict_class, verdict_marker
 from paretoboard_reports.svg.forest import ForestLine, forest_plot
 from paretoboard_reports.svg.plot import SHAPES, marker, pareto_plot
 from paretoboard_reports.svg.roofline import roofline_plot
 
-__all__ = ["SHAPES", "ForestLine", "Size", "curves_plot", "forest_plot", "marker", "pareto_plot", "roofline_plot"]
+__all__ = [
+    "SHAPES",
+    "VERDICT_SHAPES",
+    "ForestLine",
+    "Size",
+    "curves_plot",
+    "diagonal_plot",
+    "forest_plot",
+    "marker",
+    "pareto_plot",
+    "roofline_plot",
+    "verdict_class",
+    "verdict_marker",
+]

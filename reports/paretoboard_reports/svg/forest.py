@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from xml.etree import ElementTree as ET
 
 from paretoboard_reports.svg.axes import linear_ticks, log_ticks, tick_text
 from paretoboard_reports.svg.canvas import add_line, add_text
-from collections.abc import Callable, Sequence
 from paretoboard_reports.view import Effect
-
 
 _WIDTH: Final = 960.0
 _LINE: Final = 22.0

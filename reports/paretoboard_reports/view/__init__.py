@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from paretoboard_reports.view.boards import ALLOWED_LOSS, page
+from paretoboard_reports.view.answers import ALLOWED_LOSS
+from paretoboard_reports.view.boards import page
 from paretoboard_reports.view.model import (
     Board,
     Breaks,

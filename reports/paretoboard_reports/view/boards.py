@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from paretoboard.records import STATUSES
 from paretoboard_reports.view import header
+from paretoboard_reports.view.answers import answers
 from paretoboard_reports.view.details import metric_label
 from paretoboard_reports.view.effects import speed_effect
-from paretoboard_reports.view.model import Answer, Board, Figure, Page, Point
+from paretoboard_reports.view.model import Board, Figure, Page, Point
 from paretoboard_reports.view.ranking import AXES, Axis
 from paretoboard_reports.view.rows import Columns, axis_column, rows
 from paretoboard_reports.view.select import groups
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from paretoboard_reports.view.model import Effect, Row
     from paretoboard_reports.view.numbers import Quantity, Scale
     from paretoboard_reports.view.select import Group
-
-# The loss of quality, as a share, that the recommendations allow.
-ALLOWED_LOSS: Final = 0.01
 
 
 def page(records: Iterable[RunRecord], damaged: Sequence[str] = ()) -> Page:
@@ -67,7 +64,7 @@ def board(group: Group, others: Sequence[Group] = ()) -> Board:
         resolution=header.resolution(columns, found),
         subset_ranks=subset_ranks(group, others),
         self_check=self_check,
-        answers=tuple(_answers(found, metric_label(columns.quality))),
+        answers=tuple(answers(found, metric_label(columns.quality))),
         figures=tuple(_figure(axis, found, columns) for axis in AXES if any(axis.name in row.places for row in found)),
         rows=found,
         counts=tuple((status, statuses[status]) for status in STATUSES if statuses[status]),
@@ -81,24 +78,6 @@ def _self_check(group: Group, columns: Columns) -> Effect | None:
     baselines = [cell for cell in group.cells if cell.is_baseline and cell.measured]
     newest = max(baselines, key=lambda cell: cell.latest.started_at, default=None)
     return speed_effect(newest.measured, columns.small_batch) if newest is not None else None
-
-
-def _answers(found: Sequence[Row], quality: str) -> Iterable[Answer]:
-    fit = [row for row in found if row.status == "ok" and row.quality is not None and _loss(row) <= ALLOWED_LOSS]
-    allowed = f"at most {100 * ALLOWED_LOSS:g} point of {quality} lost"
-    if fast := [row for row in fit if "latency" in row.costs]:
-        row = min(fast, key=_latency)
-        yield Answer(question=f"Fastest, {allowed}", row=row, shown=row.latency)
-    elif quick := [row for row in fit if row.train_time is not None]:
-        row = min(quick, key=lambda r: _value(r.train_time))
-        yield Answer(question=f"Quickest to train, {allowed}", row=row, shown=row.train_time)
-    if small := [row for row in fit if row.file_size is not None]:
-        row = min(small, key=lambda r: (_value(r.file_size), -_value(r.quality)))
-        yield Answer(question=f"Smallest file, {allowed}", row=row, shown=row.file_size)
-    if fit:
-        # Of equally good ones the fastest, if speed is known.
-        row = min(fit, key=lambda r: (-_value(r.quality), _latency(r)))
-        yield Answer(question=f"Highest {quality}", row=row, shown=row.quality)
 
 
 def _figure(axis: Axis, found: Sequence[Row], columns: Columns) -> Figure:
@@ -152,20 +131,6 @@ def _superseded(group: Group) -> str:
         f"{group.superseded} earlier results of this task are not on this page: the task has changed since, "
         "so they answer another question."
     )
-
-
-def _loss(row: Row) -> float:
-    if row.is_baseline:
-        return 0.0
-    return -row.quality_effect.quantity.value if row.quality_effect is not None else float("inf")
-
-
-def _latency(row: Row) -> float:
-    return row.costs["latency"].value if "latency" in row.costs else math.inf
-
-
-def _value(shown: Quantity | None) -> float:
-    return shown.value if shown is not None else float("nan")
 
 
 def _end(end: float | None, value: float) -> float:

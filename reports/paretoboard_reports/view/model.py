@@ -336,6 +336,7 @@ class Row:
     train_speedup: Effect | None
     details: Details
     contributions: tuple[Contributions, ...] = ()
+    energy: Quantity | None = None  # of one image at the smallest batch
 
     @property
     def beside_runtime(self) -> Contribution | None:
@@ -392,6 +393,9 @@ class Answer:
     question: str
     row: Row
     shown: Quantity | None
+    purpose: str = ""  # the same on every board: "fastest", "smallest", "best in time", ...
+    sure: str = ""  # how sure it is that the limits hold, "" where there are none
+    ties: tuple[Row, ...] = ()  # what can't be told from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

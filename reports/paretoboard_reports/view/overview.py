@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Final
 
-from paretoboard.records import STATUSES
-from paretoboard_reports.view.techniques import FamilyView, families, techniques
-from datetime import date, datetime
-from paretoboard.records import Status
+from paretoboard.records import STATUSES, Status
 from paretoboard_reports.view.model import Board
+from paretoboard_reports.view.techniques import FamilyView, families, techniques
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -60,6 +60,7 @@ class Columns:
             "macs": ("macs", ""),
             "build_time": ("build_time", ""),
             "training": ("train_time", ""),
+            "energy": ("energy", small),
         }
         scales = {column: _scale(group, *source) for column, source in sources.items()}
         for column in ("latency_p90", "latency_p99"):
@@ -176,6 +177,7 @@ def _row(
         build_time=columns.shown(cell, "build_time"),
         train_time=columns.shown(cell, "training"),
         train_speedup=train_speedup,
+        energy=columns.shown(cell, "energy"),
         details=details(cell, group.cells, columns.quality, effect, train_speedup),
     )
 

@@ -21,10 +21,12 @@ from paretoboard.claims.model import (
 )
 from paretoboard.claims.reading import load, load_all
 from paretoboard.claims.table import Line, counts, lines
-from paretoboard.claims.verdicts import VERDICTS, judge, ratio_of
+from paretoboard.claims.verdicts import MARGIN_POINTS, MARGIN_TIMES, VERDICTS, judge, ratio_of
 
 __all__ = [
     "CLAIM_METRICS",
+    "MARGIN_POINTS",
+    "MARGIN_TIMES",
     "VERDICTS",
     "Claim",
     "ClaimSet",

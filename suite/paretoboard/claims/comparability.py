@@ -34,16 +34,22 @@ def _differences(claim: Claim, number: ClaimedNumber, measured: Measured) -> Ite
             yield Difference(field=field, claimed=getattr(theirs, field), ours=getattr(ours, field))
     if not number.is_level:
         yield from _technique(claim, measured)
-    if number.baseline is not None and measured.baseline is not None and number.about.higher_is_better:
-        if abs(number.baseline - measured.baseline) > SAME_BASELINE_POINTS:
-            there, here = f"{number.baseline:g} %", f"{measured.baseline:.1f} %"
-            yield Difference(field="baseline", claimed=there, ours=here)
+    theirs_at, ours_at = _published_quality(number), measured.baseline
+    if theirs_at is not None and ours_at is not None and abs(theirs_at - ours_at) > SAME_BASELINE_POINTS:
+        yield Difference(field="baseline", claimed=f"{theirs_at:g} %", ours=f"{ours_at:.1f} %")
     for field in _OF_TIMES if number.about.timed else ():
         there, here = getattr(theirs, field), getattr(ours, field)
         if there != ANY and (there or "").casefold() != (here or "").casefold():
             yield Difference(field=field, claimed=there or NOT_SAID, ours=here or NOT_SAID)
     for field, (there, here) in {**measured.link.differs, **number.differs}.items():
         yield Difference(field=field, claimed=there, ours=here)
+
+
+def _published_quality(number: ClaimedNumber) -> float | None:
+    """Of the published baseline, in percent as measured ones are; None for a cost and where it is not said."""
+    if number.baseline is None or number.about.scale == "times":
+        return None
+    return number.baseline if number.about.higher_is_better else 100 - number.baseline
 
 
 def _technique(claim: Claim, measured: Measured) -> Iterator[Difference]:

@@ -40,7 +40,7 @@ def measured(number: ClaimedNumber, link: Link, records: Sequence[RunRecord]) ->
         value=value,
         low=low,
         high=high,
-        exact=METRICS[metric].kind in _COUNTED,
+        exact=METRICS[metric].kind in _COUNTED or (number.is_level and number.images == n),
         n=n,
         baseline=_mean_quality(references, metric) if number.about.scale == "points" else None,
         link=link,

@@ -67,6 +67,7 @@ class ClaimedNumber:
     times: float | None = None  # how many times better, above 1 is better
     points: float | None = None  # of a quality, above 0 is better
     at_least: bool = False  # the claim is a bound: more than it says confirms it
+    images: int | None = None  # a level on all images of a test set: counted on as many, it is no sample
     differs: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # as of a Link, of this number alone
 
     @property

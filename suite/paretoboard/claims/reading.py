@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from paretoboard.claims.model import CLAIM_METRICS, Claim, ClaimedNumber, ClaimSet, Conditions, Link
-from paretoboard.errors import InputError, TaskFileError, UnknownNameError, suggestion
+from paretoboard.errors import TaskFileError, UnknownNameError, suggestion
 from paretoboard.locations import claims_folder
 from paretoboard.registry import TECHNIQUES
 from paretoboard.spec import BASELINE
@@ -37,21 +37,22 @@ class _Number(Table):
     times: _Positive | None = None
     points: float | None = None
     at_least: bool = False
-    differs: dict[str, _Differs] = {}
+    images: Annotated[int, Field(gt=0)] | None = None
+    differs: dict[str, _Differs] = Field(default_factory=dict)
 
 
 class _Link(Table):
     task: _Text
     recipe: _Text
     against: _Text = BASELINE
-    differs: dict[str, _Differs] = {}
+    differs: dict[str, _Differs] = Field(default_factory=dict)
 
 
 class _Claim(Table):
     says: _Text
     technique: str | None = None
     method: _Text
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
     model: _Text
     dataset: _Text
     hardware: _Text | None = None
@@ -62,7 +63,7 @@ class _Claim(Table):
     source: _Text
     note: str = ""
     numbers: Annotated[list[_Number], Field(min_length=1)]
-    measured_by: list[_Link] = []
+    measured_by: list[_Link] = Field(default_factory=list)
     unmeasured: str = ""
 
 
@@ -88,14 +89,12 @@ def load(file: Path) -> ClaimSet:
 
 
 def load_all(wanted: str | None = None, folder: Path | None = None) -> tuple[ClaimSet, ...]:
-    """All sets of a folder by name, by default the project's, or the one called `wanted`.
+    """All sets of a folder by name, by default the project's, or the one called `wanted`; without a folder none.
 
     Raises: UnknownNameError where there is no such set, TaskFileError for what is wrong in a file.
     """
     where = folder if folder is not None else claims_folder()
     files = {file.stem: file for file in sorted(where.glob("*.toml"))}
-    if not files:
-        raise InputError(f"{where}: no claims files; '<set>.toml' would be right")
     if wanted is None:
         return tuple(load(file) for file in files.values())
     if wanted not in files:
@@ -160,6 +159,7 @@ def _claim(name: str, found: _Claim) -> Claim:
                 times=number.times,
                 points=number.points,
                 at_least=number.at_least,
+                images=number.images,
                 differs=_in_words(number.differs),
             )
             for number in found.numbers

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from paretoboard.claims.comparability import differences
 from paretoboard.claims.measuring import measured, newest
 from paretoboard.claims.verdicts import VERDICTS, judge, ratio_of
+from paretoboard.spec import BASELINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,7 +97,7 @@ def _line(claim: Claim, index: int, records: Sequence[RunRecord]) -> Line:
 
 
 def _command(link: Link) -> str:
-    return f"paretoboard run {link.task} --only {link.recipe}"
+    return f"paretoboard run {link.task}" + ("" if link.recipe == BASELINE else f" --only {link.recipe}")
 
 
 def _why_not(number: ClaimedNumber, links: Sequence[Link], records: Sequence[RunRecord]) -> str:

@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from paretoboard.claims.model import Verdict
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from paretoboard.claims.model import ClaimedNumber, Difference, Measured, Scale, Verdict
+    from paretoboard.claims.model import ClaimedNumber, Difference, Measured, Scale
 
 # Registered before anything was compared: a claim within these of the measured value counts as confirmed.
 MARGIN_TIMES: Final = 0.05  # share of a speed-up or of another ratio
@@ -41,18 +43,20 @@ def judge(number: ClaimedNumber, measured: Measured, differences: Sequence[Diffe
         return Judgement(verdict="undecided", reason="measured without an interval")
     scale: Scale = number.about.scale
     if number.at_least and low >= claimed:
-        return Judgement(verdict="confirmed", reason="the whole interval keeps the bound")
+        return Judgement(verdict="confirmed", reason="our whole interval keeps the bound")
+    if measured.exact and low == claimed:
+        return Judgement(verdict="confirmed", reason="the same number")
     if low <= claimed <= high:
         if _arm(value, low, high, scale) > margin(scale) * (1 + 1e-12):
-            return Judgement(verdict="undecided", reason=f"the interval is wider than {_margin_text(scale)}")
-        return Judgement(verdict="confirmed", reason="inside the 95 % interval")
+            return Judgement(verdict="undecided", reason=f"our interval is wider than {_margin_text(scale)}")
+        return Judgement(verdict="confirmed", reason="claim inside our interval")
     if abs(_distance(value, claimed, scale)) <= margin(scale) * (1 + 1e-12):
-        return Judgement(verdict="confirmed", reason=f"within {_margin_text(scale)}")
+        return Judgement(verdict="confirmed", reason=f"claim within {_margin_text(scale)}")
     if value > claimed:
         if number.at_least:
             return Judgement(verdict="confirmed", reason="more than the bound")
-        return Judgement(verdict="better", reason="the claim lies below the 95 % interval")
-    return Judgement(verdict="falls short", reason="the claim lies above the 95 % interval")
+        return Judgement(verdict="better", reason="claim below our interval")
+    return Judgement(verdict="falls short", reason="claim above our interval")
 
 
 def margin(scale: Scale) -> float:

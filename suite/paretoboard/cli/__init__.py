@@ -27,6 +27,8 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "board": ("board_verb", "The ranking table of a task, in the terminal."),
     "report": ("report_verb", "Render the results as HTML."),
     "results": ("results_verb", "Stored records: verify, merge, compact, query, export."),
+    "recommend": ("recommend_verb", "The best recipe under limits, and the path of its file."),
+    "claims": ("claims_verb", "Published numbers beside the measured ones."),
     "new": ("new_verb", "Write a task file for a network and images of one's own."),
     "doctor": ("doctor_verb", "Is this machine fit to measure, what is in the way, and what mends it."),
     "data": ("data_verb", "Datasets and weights: list, fetch, verify, and write lists of images."),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from paretoboard.records import Verdict
 
+# Differences below this are of no practical use to anyone; PROTOCOL ab1, point 8.
+RELEVANT: Final = 0.015
 MIN_LAUNCHES: Final = 5  # for an interval over launches; with fewer it is taken over windows
 
 Method = Literal["t over launches", "Wilcoxon over windows"]

@@ -41,13 +41,24 @@ def latest(results: Path, *, hardware_id: str, profile: str) -> Calibration | No
     Raises: StoreError for a file that is not one.
     """
     paths = sorted((results / FOLDER).glob(f"*-{_machine(hardware_id, profile)}.json"))
-    if not paths:
-        return None
+    return _read(paths[-1]) if paths else None
+
+
+def all_latest(results: Path) -> tuple[Calibration, ...]:
+    """The last calibration of every machine and profile, by machine and then by profile.
+
+    Raises: StoreError for a file that is not one.
+    """
+    newest = {path.name.partition("-")[2]: path for path in sorted((results / FOLDER).glob("*.json"))}
+    return tuple(_read(path) for _, path in sorted(newest.items()))
+
+
+def _read(path: Path) -> Calibration:
     try:
-        raw = json.loads(paths[-1].read_text())
+        raw = json.loads(path.read_text())
         return Calibration(**{**raw, "measured_at": datetime.fromisoformat(raw["measured_at"])})
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{paths[-1]}: not a calibration: {error}") from error
+        raise StoreError(f"{path}: not a calibration: {error}") from error
 
 
 def _machine(hardware_id: str, profile: str) -> str:

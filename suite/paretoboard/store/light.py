@@ -20,6 +20,8 @@ from pandas.api.types import union_categoricals
 from paretoboard.spec import BASELINE
 from paretoboard.store.codec import encode
 from paretoboard.store.loading import parts
+from paretoboard.store.names import SUFFIX, key_of
+from paretoboard.store.packs import is_pack
 from paretoboard.store.schema import SCHEMA
 from paretoboard.store.sources import Damaged, sources
 
@@ -52,6 +54,51 @@ _PLAIN: Final = (
     "commit",
 )
 _READ: Final = (*_PLAIN, "steps", "spec", "hardware", "metrics", "comparisons")
+# Every column, with its unit and what it says: what the Data page and the exports tell about them.
+COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
+    "run_id": ("", "SHA-256 of everything that decides the outcome of the run"),
+    "board_id": ("", "SHA-256 of what all runs of one board share; results of another one answer another question"),
+    "task": ("", "task, by its path below tasks/"),
+    "task_version": ("", "version of the task file"),
+    "title": ("", "title of the task"),
+    "dataset": ("", "dataset"),
+    "subset": ("", "list of images that was scored"),
+    "model": ("", "network"),
+    "recipe": ("", "recipe; baseline is the model as it is"),
+    "techniques": ("", "techniques of the recipe in order, joined by ' > '"),
+    "profile": ("", "what the hardware was held to"),
+    "seed": ("", "seed of the run"),
+    "status": ("", "ok, failed, timeout, refused, skipped or unstable"),
+    "reason": ("", "why the status is not ok"),
+    "started_at": ("UTC", "when the run began"),
+    "duration_s": ("s", "how long it took as a whole"),
+    "hardware_id": ("", "fingerprint of the hardware, which decides what is comparable"),
+    "hardware_name": ("", "accelerators, or else the processor"),
+    "environment_id": ("", "fingerprint of the software"),
+    "environment": ("", "the software, as JSON"),
+    "commit": ("", "commit of paretoboard; +dirty where it was changed"),
+    "quality_metric": ("", "metric that the task is judged by"),
+    "quality": ("1", "its value"),
+    "quality_low": ("1", "lower end of its 95 % interval"),
+    "quality_high": ("1", "upper end of its 95 % interval"),
+    "quality_n": ("images", "images that it rests on"),
+    "latency": ("s", "median time of a call at the smallest batch"),
+    "latency_low": ("s", "lower end of its 95 % interval"),
+    "latency_high": ("s", "upper end of its 95 % interval"),
+    "throughput": ("images/s", "images per second at the largest batch"),
+    "file_size": ("B", "size of the file that was scored and timed"),
+    "peak_memory": ("B", "peak memory that the model adds to a process"),
+    "train_time": ("s", "time of training, searches included"),
+    "energy": ("J", "energy of one image"),
+    "macs": ("count", "multiply-accumulates of one image"),
+    "parameters": ("count", "parameters"),
+    "ratio": ("1", "time of a call over the baseline's, measured side by side; below 1 is faster"),
+    "ratio_low": ("1", "lower end of its interval"),
+    "ratio_high": ("1", "upper end of its interval"),
+    "small_batch": ("images", "batch of that comparison; 0 where there is none"),
+    "verdict": ("", "better, worse, same or undecided by that comparison alone; '' where there is none"),
+    "path": ("", "file of the record below the results folder; one in a pack is named below the pack"),
+}
 # Metrics with one value for a run, or one for each batch, of which the smallest is taken.
 _COSTS: Final = ("file_size", "peak_memory", "train_time", "energy", "macs", "parameters")
 # Strings that repeat in many rows.
@@ -73,7 +120,6 @@ _REPEATED: Final = (
     "commit",
     "quality_metric",
     "verdict",
-    "path",
 )
 # Texts as they are stored that repeat: read as dictionaries, so that what a million records say alike is there once.
 _ENCODED: Final = (
@@ -115,11 +161,12 @@ def history(folder: Path, *, tasks: Iterable[str] | None = None) -> pd.DataFrame
     waiting: list[pa.Table] = []
     for source in sources(folder, tasks=tasks):
         where = source.path.relative_to(folder).as_posix()
+        packed = is_pack(source.path)
         for part in parts(source, _READ, repeated=_ENCODED):
             if isinstance(part, Damaged):
                 damaged.append(str(part))
                 continue
-            waiting.append(part.append_column("path", pa.array([where] * part.num_rows, pa.string())))
+            waiting.append(part.append_column("path", _paths(part, where, packed=packed)))
             if sum(table.num_rows for table in waiting) >= _AT_ONCE:
                 frames.append(_frame(waiting))
                 waiting = []
@@ -154,11 +201,26 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _encoded(table: pa.Table) -> pa.Table:
-    for name in (*_ENCODED, "path"):
+    for name in _ENCODED:
         if not pa.types.is_dictionary(table.schema.field(name).type):
             place = table.schema.get_field_index(name)
             table = table.set_column(place, name, table.column(name).dictionary_encode())
     return table
+
+
+def _paths(table: pa.Table, where: str, *, packed: bool) -> pa.Array:
+    """The path of each record: its file's, or in a pack what `store.names.name_of` says, below the pack's."""
+    if not packed:
+        return pa.array([where] * table.num_rows, pa.string())
+    # Of a time in microseconds arrow's %S has six decimals.
+    started = pc.strftime(table.column("started_at"), "%Y%m%dT%H%M%SZ")
+    digits = key_of(*("0" * 64,) * 3)
+    ids = [
+        pc.utf8_slice_codeunits(table.column(name).cast(pa.string()), 0, len(cut))
+        for name, cut in zip(("run_id", "hardware_id", "environment_id"), digits, strict=True)
+    ]
+    names = pc.binary_join_element_wise(started, *ids, table.column("status").cast(pa.string()), "-")
+    return pc.binary_join_element_wise(where, pc.binary_join_element_wise(names, SUFFIX, ""), "/")
 
 
 def _ordered(frames: Sequence[pd.DataFrame], damaged: Iterable[str]) -> pd.DataFrame:
@@ -172,6 +234,7 @@ def _ordered(frames: Sequence[pd.DataFrame], damaged: Iterable[str]) -> pd.DataF
             columns[name] = pd.concat(pieces, ignore_index=True)
     frame = pd.DataFrame(columns)
     ordered: pd.DataFrame = frame.sort_values(["started_at", "run_id"], kind="stable", ignore_index=True)
+    ordered = ordered[list(COLUMNS)]
     ordered.attrs["damaged"] = tuple(damaged)
     return ordered
 

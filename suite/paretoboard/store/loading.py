@@ -23,10 +23,12 @@ KEYS: Final = ("started_at", "run_id", "hardware_id", "environment_id", "status"
 def load(path: Path, columns: Sequence[str]) -> pa.Table:
     """The asked-for columns of one file, of the current version; struct parts come inside their struct.
 
+    Of a path below a pack only that record's.
+
     Raises: StoreError where the file is damaged or of an unknown version.
     """
     tables = []
-    for part in parts(Source(path=path), columns):
+    for part in parts(located(path), columns):
         if isinstance(part, Damaged):
             raise StoreError(part.reason)
         tables.append(part)

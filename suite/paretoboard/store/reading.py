@@ -53,16 +53,16 @@ def read(
 
 def pick(folder: Path, rows: pd.DataFrame, *, with_samples: bool = False, with_predictions: bool = False) -> Reading:
     """The records of some rows of `history`; only these are read, of packs only the row groups that they lie in."""
-    wanted: defaultdict[Path, set[str]] = defaultdict(set)
-    columns = (rows[name] for name in ("path", "started_at", "run_id", "hardware_id", "environment_id", "status"))
-    for path, started_at, run_id, hardware_id, environment_id, status in zip(*columns, strict=True):
-        wanted[folder / path].add(name_of(started_at, key_of(run_id, hardware_id, environment_id), status))
     found = []
-    for path, names in sorted(wanted.items()):
-        chosen = None
-        if is_pack(path):
-            chosen = tuple(row for row, name in enumerate(names_of(path)) if name in names)
-        found.append(Source(path=path, rows=chosen))
+    packed: defaultdict[Path, set[str]] = defaultdict(set)
+    for path in sorted({folder / path for path in rows["path"]}):
+        if is_pack(path.parent):
+            packed[path.parent].add(path.name)
+        else:
+            found.append(Source(path=path))
+    for pack, names in packed.items():
+        chosen = tuple(row for row, name in enumerate(names_of(pack)) if name in names)
+        found.append(Source(path=pack, rows=chosen))
     return _read(found, _columns(with_samples=with_samples, with_predictions=with_predictions))
 
 

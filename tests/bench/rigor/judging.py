@@ -25,8 +25,8 @@ from bench.rigor.plan import LAUNCHES, Item
 from bench.rigor.recordings import Part
 from paretoboard.records import Calls, Comparison
 from paretoboard.stats import wants_second_look
+from paretoboard.stats.ab1 import RELEVANT
 from paretoboard_runners.calibration import noise_floor
-from paretoboard_runners.comparing import RELEVANT
 from paretoboard_runners.timing import LAUNCH_WINDOWS
 
 Called = Literal["slower", "faster", "same"]

@@ -17,9 +17,10 @@ from bench.rigor.plan import Item
 from paretoboard import stats
 from paretoboard.records import Calls, Comparison
 from paretoboard.spec import HardwareProfile
+from paretoboard.stats.ab1 import RELEVANT
 from paretoboard_runners import controls, timing
 from paretoboard_runners.client import JobLimits, Worker
-from paretoboard_runners.comparing import RELEVANT, join_calls
+from paretoboard_runners.comparing import join_calls
 from paretoboard_runners.launch import CALLS
 
 # One core and nothing that needs privileges: no raised priority, no fixed clock. numpy asks the kernel for huge pages

@@ -1,0 +1,172 @@
+"""Where the level of a series changed: a step that nights after it confirm, or a drift.
+
+A night is compared with the level before it: the median of up to 30 nights since the last change. It begins a new
+level if it is further away than the larger of 2 % and three times the scatter of these nights (1.4826 times the median
+absolute deviation, which is the standard deviation of normal noise), and the change is confirmed if at least two of
+the next three nights say the same. A single night can therefore never be a regression. A drift is found where the mean
+of the last three nights is further from the median of the 30 before than the larger of 1 % and 3.5 standard errors;
+it is never more than new, because nights can't confirm it: a longer measurement decides.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from paretoboard.regressions.model import Change, Cut, Kind, Night, Noisy, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from paretoboard.regressions.model import Series
+
+LEAST_STEP: Final = 0.02
+LEAST_DRIFT: Final = 0.01
+BANDS: Final = 3.0  # standard deviations
+DRIFT_BANDS: Final = 3.5  # standard errors
+LOOK_BACK: Final = 30  # nights
+LOOK_AHEAD: Final = 3  # nights that may confirm a step
+CONFIRMS: Final = 2  # of these
+LEAST_NIGHTS: Final = 5  # before a level is known well enough
+TOO_NOISY: Final = 0.05  # scatter, as a share: steps of less than 15 % can't be seen then
+_NORMAL: Final = 1.4826
+_Z95: Final = 1.959964
+# The standard error of a median is larger than that of a mean by this, of normal noise.
+_OF_MEDIAN: Final = math.sqrt(math.pi / 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Level:
+    middle: float
+    scatter: float  # standard deviation as a share of the middle
+    nights: int
+
+    def share(self, value: float) -> float:
+        return value / self.middle - 1
+
+
+def changes(series: Series) -> Iterator[Change]:
+    """The changes of level within each stretch of the same software, oldest first."""
+    for segment in series.segments:
+        yield from _changes(series, segment)
+
+
+def cuts(series: Series) -> Iterator[Cut]:
+    """Where the software changed."""
+    for before, after in itertools.pairwise(series.segments):
+        first, second = _level(before[-LOOK_BACK:]), _level(after[:LOOK_BACK])
+        yield Cut(
+            series=series,
+            before=before[-1],
+            after=after[0],
+            differs=differences(before[-1].environment, after[0].environment),
+            share=first.share(second.middle) if first.middle else math.nan,
+        )
+
+
+def noisy(series: Series) -> Noisy | None:
+    """The series if its newest nights scatter too far, None otherwise."""
+    newest = series.segments[-1][-LOOK_BACK:]
+    if len(newest) < LEAST_NIGHTS:
+        return None
+    # Night to night, so that a step is not taken for noise.
+    steps = [second.value - first.value for first, second in itertools.pairwise(newest)]
+    middle = _level(newest).middle
+    scatter = _NORMAL * statistics.median(map(abs, steps)) / math.sqrt(2) / abs(middle) if middle else 0.0
+    return Noisy(series=series, scatter=scatter) if scatter > TOO_NOISY else None
+
+
+def differences(before: str, after: str) -> tuple[tuple[str, str, str], ...]:
+    """The fields in which two environments (JSON texts) differ, with both values."""
+    first, second = _flat(json.loads(before)), _flat(json.loads(after))
+    names = sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
+    return tuple((name, first.get(name, "–"), second.get(name, "–")) for name in names)
+
+
+def _changes(series: Series, nights: Sequence[Night]) -> Iterator[Change]:
+    start, place = 0, LEAST_NIGHTS
+    while place < len(nights):
+        before = nights[max(start, place - LOOK_BACK) : place]
+        level = _level(before)
+        band = max(LEAST_STEP, BANDS * level.scatter)
+        share = level.share(nights[place].value) if level.middle else 0.0
+        if abs(share) <= band:
+            place += 1
+            continue
+        ahead = nights[place + 1 : place + 1 + LOOK_AHEAD]
+        same = [night for night in ahead if math.copysign(1, share) * level.share(night.value) > band]
+        if len(same) >= CONFIRMS:
+            yield _change(series, "step", before, [nights[place], *same], len(ahead), band=band, confirmed=len(same))
+            start, place = place, place + LEAST_NIGHTS
+        elif len(ahead) < LOOK_AHEAD and len(same) == len(ahead):
+            # Too early to tell, and nothing speaks against it.
+            yield _change(series, "step", before, [nights[place], *same], len(ahead), band=band, confirmed=len(same))
+            return
+        else:
+            place += 1
+    if (drift := _drift(series, nights[start:])) is not None:
+        yield drift
+
+
+def _drift(series: Series, nights: Sequence[Night]) -> Change | None:
+    before, last = nights[:-LOOK_AHEAD][-LOOK_BACK:], nights[-LOOK_AHEAD:]
+    if len(before) < LOOK_BACK:
+        return None
+    level = _level(before)
+    band = max(LEAST_DRIFT, DRIFT_BANDS * level.scatter / math.sqrt(len(last)))
+    share = level.share(statistics.fmean(night.value for night in last))
+    if abs(share) <= band:
+        return None
+    # Slow changes look much alike, luck among them: it stays open until somebody measures again, at length.
+    return _change(series, "drift", before, last, 0, band=band, confirmed=0)
+
+
+def _change(
+    series: Series,
+    kind: Kind,
+    before: Sequence[Night],
+    after: Sequence[Night],
+    asked: int,
+    *,
+    band: float,
+    confirmed: int,
+) -> Change:
+    level, new = _level(before), _level(after)
+    # Nights of the new level are few: their scatter is taken to be that of the old one.
+    spread = _Z95 * _OF_MEDIAN * level.scatter * math.sqrt(1 / len(before) + 1 / len(after))
+    share = level.share(new.middle)
+    worse = (new.middle < level.middle) is series.higher_is_better
+    state: State = "improved" if not worse else "confirmed" if confirmed >= CONFIRMS else "new"
+    return Change(
+        series=series,
+        kind=kind,
+        before=level.middle,
+        after=new.middle,
+        share=share,
+        low=share - spread,
+        high=share + spread,
+        band=band,
+        last_good=before[-1],
+        first=after[0],
+        confirmed=confirmed,
+        asked=asked,
+        state=state,
+    )
+
+
+def _level(nights: Sequence[Night]) -> _Level:
+    values = [night.value for night in nights]
+    middle = statistics.median(values)
+    scatter = _NORMAL * statistics.median([abs(value - middle) for value in values])
+    return _Level(middle=middle, scatter=scatter / abs(middle) if middle else 0.0, nights=len(values))
+
+
+def _flat(value: object, name: str = "") -> dict[str, str]:
+    if isinstance(value, dict):
+        parts = (_flat(inner, f"{name}.{key}" if name else str(key)) for key, inner in value.items())
+        return {key: text for part in parts for key, text in part.items()}
+    return {name: value if isinstance(value, str) else json.dumps(value)}

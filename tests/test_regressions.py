@@ -1,0 +1,193 @@
+"""Changes between nights: planted ones are found, and nights without any raise no alarm."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders import board_records
+from paretoboard import regressions
+from paretoboard.errors import TaskFileError
+from paretoboard.regressions import Ack, read_acks
+from paretoboard.regressions.shifts import differences
+from paretoboard.store import light
+from planted_nights import FIRST, nights
+
+
+def day(number: int) -> datetime.date:
+    return (FIRST + datetime.timedelta(days=number)).date()
+
+
+def speed(found):
+    """Changes of speed by series; the planted histories leave quality alone."""
+    assert all(change.series.key.what == "speed" for change in found.changes)
+    return {change.series.key.recipe: change for change in reversed(found.changes)}
+
+
+def test_a_step_is_found_on_its_night_with_its_size_in_the_interval_and_confirmed():
+    found = regressions.find(nights(["step"] * 20))
+    changes = speed(found)
+    assert len(changes) == 20
+    inside = 0
+    for change in changes.values():
+        assert (change.kind, change.state, change.worse) == ("step", "confirmed", True)
+        assert change.first.day == day(60)
+        assert change.last_good.day == day(59)
+        assert (change.confirmed, change.asked) >= (2, 3)
+        inside += change.low <= 0.05 <= change.high
+    assert inside >= 17
+
+
+def test_nights_without_a_change_raise_no_alarm():
+    found = regressions.find(nights(["none"] * 60, seed=1))
+    assert not found.of("new", "confirmed")
+
+
+def test_an_improvement_is_shown_as_one():
+    (change,) = regressions.find(nights(["better"])).changes
+    assert (change.state, change.worse) == ("improved", False)
+
+
+def test_single_nights_that_stand_out_are_never_a_regression():
+    found = regressions.find(nights(["outliers"] * 30, seed=3))
+    assert not found.of("confirmed")
+
+
+def test_a_drift_is_found_and_left_to_a_longer_measurement():
+    found = regressions.find(nights(["drift"] * 10, at=105, size=0.018, noise=0.001))
+    assert not found.of("confirmed")
+    assert {change.series.key.recipe for change in found.of("new") if change.kind == "drift"} == {
+        f"s{number}" for number in range(10)
+    }
+
+
+def test_across_a_change_of_software_nothing_is_claimed_but_the_change_is_shown():
+    found = regressions.find(nights(["environment"]))
+    assert not found.changes
+    cut = next(cut for cut in found.cuts if cut.series.key.what == "speed")
+    assert cut.differs == (("libraries.torch", "2.0", "2.1"),)
+    assert cut.share == pytest.approx(0.05, abs=0.01)
+    assert cut.after.day == day(60)
+
+
+def test_a_series_that_scatters_is_listed_as_noisy_and_raises_no_alarm():
+    found = regressions.find(nights(["noisy", "step"], seed=5))
+    assert [each.series.key.recipe for each in found.noisy] == ["s0"]
+    assert found.noisy[0].scatter == pytest.approx(0.1, rel=0.4)
+    assert set(speed(found)) == {"s1"}
+
+
+@pytest.mark.parametrize(("after", "state"), [(0, None), (1, "new"), (2, "confirmed"), (3, "confirmed")])
+def test_a_step_is_new_until_two_later_nights_confirm_it(after, state):
+    found = regressions.find(nights(["step"], count=61 + after, noise=0.002))
+    expected = [state] if state else ["new"]
+    assert [change.state for change in found.changes] == expected
+
+
+def test_one_night_alone_makes_no_level():
+    assert not regressions.find(nights(["step"], count=1)).changes
+    assert not regressions.find(light.of(board_records())).changes
+
+
+def test_a_regression_that_is_taken_back_is_fixed():
+    frame = nights(["step"], noise=0.002)
+    late = frame["started_at"] >= frame["started_at"].iloc[0] + datetime.timedelta(days=90)
+    frame.loc[late, "ratio"] /= 1.05
+    found = regressions.find(frame)
+    assert [change.state for change in found.changes] == ["improved", "fixed"]
+    assert not found.of("confirmed")
+
+
+def test_an_acknowledged_change_says_why_and_by_whom_until_it_expires():
+    frame = nights(["step"], noise=0.002)
+    (change,) = regressions.find(frame).changes
+    ack = Ack(series=change.series.key.name, night=change.first.day, reason="wanted", by="Ada")
+    (known,) = regressions.find(frame, [ack]).changes
+    assert (known.state, known.ack) == ("acknowledged", ack)
+    (asked,) = regressions.find(frame, [dataclasses.replace(ack, expires=day(80))]).changes
+    assert asked.state == "confirmed"
+    (other,) = regressions.find(frame, [dataclasses.replace(ack, night=day(10))]).changes
+    assert other.state == "confirmed"
+
+
+def test_many_regressions_and_no_improvement_are_suspicious():
+    assert regressions.find(nights(["step"] * 5)).suspicious
+    assert not regressions.find(nights(["step"] * 5 + ["better"])).suspicious
+    assert not regressions.find(nights(["step"] * 4)).suspicious
+
+
+def test_regressions_are_counted_by_board():
+    found = regressions.find(nights(["step", "step", "better", "none"]))
+    assert list(found.open_by_board().values()) == [2]
+
+
+@settings(max_examples=30, deadline=None)
+@given(size=st.floats(0.03, 0.5), at=st.integers(10, 50), seed=st.integers(0, 1000))
+def test_a_step_well_above_the_noise_is_found_wherever_it_is(size, at, seed):
+    found = regressions.find(nights(["step"], count=60, at=at, size=size, noise=0.001, seed=seed))
+    steps = [change for change in found.changes if change.first.day == day(at)]
+    assert len(steps) == 1
+    assert steps[0].after / steps[0].before == pytest.approx(1 + size, rel=0.01)
+
+
+@settings(max_examples=20, deadline=None)
+@given(factor=st.floats(1e-6, 1e6), seed=st.integers(0, 1000))
+def test_the_unit_of_a_series_changes_nothing(factor, seed):
+    frame = nights(["step", "outliers", "none"], count=40, at=20, seed=seed)
+    scaled = frame.assign(ratio=frame["ratio"] * factor)
+    said = [[(c.state, c.first.day, c.kind) for c in regressions.find(each).changes] for each in (frame, scaled)]
+    assert said[0] == said[1]
+
+
+def test_environments_are_compared_field_by_field():
+    before = '{"kernel": "6.1", "libraries": {"torch": "2.1", "numpy": "2.0"}}'
+    after = '{"kernel": "6.1", "libraries": {"torch": "2.2"}, "driver": "555"}'
+    assert differences(before, after) == (
+        ("driver", "–", "555"),
+        ("libraries.numpy", "2.0", "–"),
+        ("libraries.torch", "2.1", "2.2"),
+    )
+
+
+def test_the_baseline_s_own_series_is_its_latency_and_a_recipe_s_its_time_beside_it():
+    series = {
+        found.key.recipe: found
+        for found in regressions.series_of(light.of(board_records()))
+        if found.key.what == "speed"
+    }
+    assert series["baseline"].metric == "latency"
+    assert {found.metric for name, found in series.items() if name != "baseline"} == {"ratio"}
+    assert all(math.isfinite(night.value) for found in series.values() for night in found.nights)
+
+
+MISTAKES = {
+    'series = "a:b"': "series",
+    'series = "t:r:p:h:speed"\nnight = "yesterday"\nreason = "x"\nby = "A"': "night",
+    'series = "t:r:p:h:speed"\nnight = 2026-01-02\nreason = ""\nby = "A"': "reason",
+    'series = "t:r:p:h:speed"\nnight = 2026-01-02\nreason = "x"': "by",
+    'series = "t:r:p:h:speed"\nnight = 2026-01-02\nreason = "x"\nby = "A"\nexpires = 2026-01-01': "later day",
+    'serie = "t:r:p:h:speed"\nnight = 2026-01-02\nreason = "x"\nby = "A"': "serie",
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES, ids=MISTAKES.values())
+def test_a_mistake_in_an_acknowledgement_is_named_with_its_line(tmp_path, text):
+    (tmp_path / "acks.toml").write_text(f"[[ack]]\n{text}\n")
+    with pytest.raises(TaskFileError) as raised:
+        read_acks(tmp_path)
+    assert MISTAKES[text] in str(raised.value)
+    assert "acks.toml:" in str(raised.value)
+
+
+def test_acknowledgements_are_read_and_none_are_none(tmp_path):
+    assert read_acks(tmp_path) == ()
+    (tmp_path / "acks.toml").write_text(
+        '[[ack]]\nseries = "a/b:int8:cpu-1:0123abcd:speed"\nnight = 2026-01-02\nreason = "wanted"\nby = "Ada"\n'
+    )
+    expected = Ack(series="a/b:int8:cpu-1:0123abcd:speed", night=datetime.date(2026, 1, 2), reason="wanted", by="Ada")
+    assert read_acks(tmp_path) == (expected,)
