@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help board debian test check format schema bench bench-kill bench-rigor bench-train bench-parity bench-subsets bench-evaluation clean
+.PHONY: help board debian test check format schema bench bench-kill bench-rigor bench-train bench-parity bench-subsets bench-evaluation bench-report clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -75,6 +75,10 @@ bench-subsets: .venv/installed-test ## How often subsets of ImageNet rank two mo
 # QUICK=1 takes a quarter of the pairs.
 bench-evaluation: .venv/installed-test ## Images per second of an evaluation beside its model alone
 	PYTHONPATH=tests $(BIN)/python -m bench.evaluation $(if $(QUICK),--extent quick)
+
+# ROWS=1000000 takes some minutes.
+bench-report: .venv/installed-test ## Seconds and memory from 100,000 records to 48 boards, beside their bars
+	PYTHONPATH=tests $(BIN)/python -m bench.report $(if $(ROWS),--rows $(ROWS))
 
 schema: .venv/installed ## Write tasks/task.schema.json, with which editors check task files
 	$(BIN)/python -m paretoboard.taskfile.schema tasks/task.schema.json

@@ -6,14 +6,15 @@ import csv
 import io
 import json
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from paretoboard_reports import links
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from paretoboard_reports.view import Board, Quantity, Row
+    from paretoboard_reports.view import Board, Effect, Quantity, Row
+    from paretoboard_reports.view.model import AxisName
 
 # A cell that begins with one of these would be run as a formula by spreadsheets.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -80,7 +81,8 @@ def _cells(board: Board, row: Row) -> Iterator[tuple[str, Any]]:
         place = row.places.get(figure.axis)
         yield f"layer_{figure.axis}", place.layer if place is not None and place.layer else None
         yield f"front_probability_{figure.axis}", place.probability if place is not None and place.layer else None
-    for name in ("quality", *(figure.axis for figure in board.figures)):
+    ranked: tuple[Literal["quality"] | AxisName, ...] = ("quality", *(figure.axis for figure in board.figures))
+    for name in ranked:
         rank = row.ranks.get(name)
         yield f"rank_{name}_best", None if rank is None else rank.low
         yield f"rank_{name}_worst", None if rank is None else rank.high
@@ -94,19 +96,23 @@ def _cells(board: Board, row: Row) -> Iterator[tuple[str, Any]]:
 def _quantities(board: Board, row: Row) -> Iterator[tuple[str, Quantity | None]]:
     small, large = f", batch {board.small_batch}", f", batch {board.large_batch}"
     yield f"{board.quality_metric} (1)", row.quality
-    yield f"{board.quality_metric} minus the baseline's (1)", row.quality_effect and row.quality_effect.quantity
+    yield f"{board.quality_metric} minus the baseline's (1)", _of(row.quality_effect)
     if board.timed:
         yield f"latency (s{small})", row.latency
         yield f"latency_p99 (s{small})", row.latency_p99
-        yield f"speed (x baseline{small})", row.speedup and row.speedup.quantity
+        yield f"speed (x baseline{small})", _of(row.speedup)
         yield f"throughput (1/s{large})", row.throughput
-        yield f"speed (x baseline{large})", row.throughput_speedup and row.throughput_speedup.quantity
+        yield f"speed (x baseline{large})", _of(row.throughput_speedup)
     yield "train_time (s)", row.train_time
     yield "file_size (B)", row.file_size
     yield "peak_memory (B)", row.memory
     yield "parameters (count)", row.parameters
     yield "macs (count)", row.macs
     yield "build_time (s)", row.build_time
+
+
+def _of(effect: Effect | None) -> Quantity | None:
+    return None if effect is None else effect.quantity
 
 
 def _finite(value: float | None) -> float | None:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from paretoboard.regressions import Regressions  # noqa: TC004
     from paretoboard_reports.view import Page  # noqa: TC004
     from paretoboard_reports.view.claims import ClaimTable  # noqa: TC004
-    from paretoboard_reports.view.select import Nights
-    from paretoboard_reports.view.select import Group  # noqa: TC004
+    from paretoboard_reports.view.select import (
+        Group,  # noqa: TC004
+        Nights,
+    )
     from paretoboard_reports.view.timings import Histogram  # noqa: TC004
 
 
@@ -55,14 +57,14 @@ class Site:
 
 def read(results: Path) -> Site:
     """Read a folder of results for its pages; damaged files are named and left out."""
-    reading = store.read(results, with_predictions=True)
-    damaged = [str(found) for found in reading.damaged]
+    history = store.history(results)
+    reading = store.pick(results, store.newest(history), with_predictions=True)
+    damaged = sorted({*history.attrs["damaged"], *(str(found) for found in reading.damaged)})
     try:
         calibrations = all_latest(results)
     except StoreError as error:
         damaged.append(str(error))
         calibrations = ()
-    history = store.history(results)
     boards = page_of(reading.records, damaged, nights_of(history))
     return Site(
         page=boards,

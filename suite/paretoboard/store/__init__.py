@@ -2,15 +2,19 @@
 
     <results>/records/<task as folders>/<started>-<run id>-<hardware id>-<environment id>-<status>.parquet
 
-`known` answers from file names alone, so that planning opens no file. What needs pyarrow imports it on call.
+Where there are many, `compact` gathers them in packs (`store.packs`); all that reads takes both alike. `known`
+answers from file names alone, so that planning opens no record. What needs pyarrow imports it on call.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paretoboard.store.names import Key, Known, key_of, known, record_files
-from paretoboard.store.reading import Damaged, Reading, calls_of, read, read_one, table, verify
+from paretoboard.store.names import Key, Known, key_of, record_files
+from paretoboard.store.newest import newest
+from paretoboard.store.packs import pack_files
+from paretoboard.store.reading import Reading, calls_of, pick, read, read_one, table, verify
+from paretoboard.store.sources import Damaged, known
 from paretoboard.store.writing import append
 
 if TYPE_CHECKING:
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from paretoboard.store.packing import Compacted
+
 __all__ = [
     "Damaged",
     "Key",
@@ -26,15 +32,26 @@ __all__ = [
     "Reading",
     "append",
     "calls_of",
+    "compact",
     "history",
     "key_of",
     "known",
+    "newest",
+    "pack_files",
+    "pick",
     "read",
     "read_one",
     "record_files",
     "table",
     "verify",
 ]
+
+
+def compact(folder: Path, *, tasks: Iterable[str] | None = None) -> Compacted:
+    """Gather the single files of each task into packs: `store.packing.compact`."""
+    from paretoboard.store import packing
+
+    return packing.compact(folder, tasks=tasks)
 
 
 def history(folder: Path, *, tasks: Iterable[str] | None = None) -> pd.DataFrame:

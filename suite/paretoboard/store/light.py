@@ -15,16 +15,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from pandas.api.types import union_categoricals
 
-from paretoboard.errors import StoreError
 from paretoboard.spec import BASELINE
 from paretoboard.store.codec import encode
-from paretoboard.store.names import record_files
-from paretoboard.store.reading import Damaged, load
+from paretoboard.store.loading import parts
+from paretoboard.store.names import SUFFIX, key_of
+from paretoboard.store.packs import is_pack
 from paretoboard.store.schema import SCHEMA
+from paretoboard.store.sources import Damaged, sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from paretoboard.records import RunRecord
@@ -95,7 +97,7 @@ COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
     "ratio_high": ("1", "upper end of its interval"),
     "small_batch": ("images", "batch of that comparison; 0 where there is none"),
     "verdict": ("", "better, worse, same or undecided by that comparison alone; '' where there is none"),
-    "path": ("", "file of the record below the results folder"),
+    "path": ("", "file of the record below the results folder; one in a pack is named below the pack"),
 }
 # Metrics with one value for a run, or one for each batch, of which the smallest is taken.
 _COSTS: Final = ("file_size", "peak_memory", "train_time", "energy", "macs", "parameters")
@@ -119,6 +121,26 @@ _REPEATED: Final = (
     "quality_metric",
     "verdict",
 )
+# Texts as they are stored that repeat: read as dictionaries, so that what a million records say alike is there once.
+_ENCODED: Final = (
+    "board_id",
+    "task",
+    "title",
+    "dataset",
+    "subset",
+    "model",
+    "recipe",
+    "profile",
+    "status",
+    "hardware_id",
+    "environment_id",
+    "environment",
+    "commit",
+    "steps",
+    "spec",
+    "hardware",
+)
+_AT_ONCE: Final = 16_384  # rows
 
 
 def history(folder: Path, *, tasks: Iterable[str] | None = None) -> pd.DataFrame:
@@ -134,31 +156,34 @@ def history(folder: Path, *, tasks: Iterable[str] | None = None) -> pd.DataFrame
         tasks: only these.
     Returns: a frame whose `attrs["damaged"]` names the files that can't be read, in words.
     """
-    parts, damaged = [], []
-    for path in record_files(folder, tasks=tasks):
-        try:
-            part = load(path, _READ)
-        except StoreError as error:
-            damaged.append(str(Damaged(path=path, reason=str(error))))
-            continue
-        parts.append(part.append_column("path", pa.array([path.relative_to(folder).as_posix()] * part.num_rows)))
-    table = pa.concat_tables(parts) if parts else SCHEMA.empty_table().append_column("path", pa.array([], pa.string()))
-    frame = _frame(table)
-    frame.attrs["damaged"] = tuple(damaged)
-    return frame
+    frames: list[pd.DataFrame] = []
+    damaged: list[str] = []
+    waiting: list[pa.Table] = []
+    for source in sources(folder, tasks=tasks):
+        where = source.path.relative_to(folder).as_posix()
+        packed = is_pack(source.path)
+        for part in parts(source, _READ, repeated=_ENCODED):
+            if isinstance(part, Damaged):
+                damaged.append(str(part))
+                continue
+            waiting.append(part.append_column("path", _paths(part, where, packed=packed)))
+            if sum(table.num_rows for table in waiting) >= _AT_ONCE:
+                frames.append(_frame(waiting))
+                waiting = []
+    return _ordered([*frames, _frame(waiting)], damaged)
 
 
 def of(records: Iterable[RunRecord]) -> pd.DataFrame:
     """The same of records at hand; their `path` is ""."""
-    tables = [encode(record).select(list(_READ)) for record in records]
-    table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-    frame = _frame(table.append_column("path", pa.array([""] * table.num_rows, pa.string())))
-    frame.attrs["damaged"] = ()
-    return frame
+    columns = [encode(record).select(list(_READ)) for record in records]
+    tables = [table.append_column("path", pa.array([""] * table.num_rows, pa.string())) for table in columns]
+    return _ordered([_frame(tables)], ())
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
-    frame = table.select([*_PLAIN, "path"]).to_pandas()
+def _frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
+    """Some rows, in any order."""
+    table = _joined(tables)
+    frame: pd.DataFrame = table.select([*_PLAIN, "path"]).to_pandas()
     frame["techniques"] = _decoded(table.column("steps"), _techniques)
     frame["hardware_name"] = _decoded(table.column("hardware"), _device)
     frame["quality_metric"] = _quality_metrics(frame["board_id"], table.column("spec"))
@@ -166,15 +191,63 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     _add_comparisons(frame, table.column("comparisons"))
     for name in _REPEATED:
         frame[name] = frame[name].astype("category")
+    return frame
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table; texts that repeat are dictionaries in it, whatever they are in the parts."""
+    empty = SCHEMA.empty_table().select(list(_READ)).append_column("path", pa.array([], pa.string()))
+    return pa.concat_tables([_encoded(table) for table in (*tables, empty)]).unify_dictionaries()
+
+
+def _encoded(table: pa.Table) -> pa.Table:
+    for name in _ENCODED:
+        if not pa.types.is_dictionary(table.schema.field(name).type):
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, name, table.column(name).dictionary_encode())
+    return table
+
+
+def _paths(table: pa.Table, where: str, *, packed: bool) -> pa.Array:
+    """The path of each record: its file's, or in a pack what `store.names.name_of` says, below the pack's."""
+    if not packed:
+        return pa.array([where] * table.num_rows, pa.string())
+    # Of a time in microseconds arrow's %S has six decimals.
+    started = pc.strftime(table.column("started_at"), "%Y%m%dT%H%M%SZ")
+    digits = key_of(*("0" * 64,) * 3)
+    ids = [
+        pc.utf8_slice_codeunits(table.column(name).cast(pa.string()), 0, len(cut))
+        for name, cut in zip(("run_id", "hardware_id", "environment_id"), digits, strict=True)
+    ]
+    names = pc.binary_join_element_wise(started, *ids, table.column("status").cast(pa.string()), "-")
+    return pc.binary_join_element_wise(where, pc.binary_join_element_wise(names, SUFFIX, ""), "/")
+
+
+def _ordered(frames: Sequence[pd.DataFrame], damaged: Iterable[str]) -> pd.DataFrame:
+    """All rows by time, then by run; of texts that repeat the categories are in alphabetical order."""
+    columns = {}
+    for name in frames[0].columns:
+        pieces = [frame[name] for frame in frames if len(frame)] or [frames[0][name]]
+        if name in _REPEATED:
+            columns[name] = pd.Series(union_categoricals(pieces, sort_categories=True))
+        else:
+            columns[name] = pd.concat(pieces, ignore_index=True)
+    frame = pd.DataFrame(columns)
     ordered: pd.DataFrame = frame.sort_values(["started_at", "run_id"], kind="stable", ignore_index=True)
-    return ordered[list(COLUMNS)]
+    ordered = ordered[list(COLUMNS)]
+    ordered.attrs["damaged"] = tuple(damaged)
+    return ordered
 
 
 def _add_metrics(frame: pd.DataFrame, column: pa.ChunkedArray) -> None:
     flat = _flat(column, ("name", "scope", "value", "low", "high", "n"))
     flat["batch"] = flat["scope"].map(_batch, na_action="ignore").astype(float)
     whole = flat["scope"] == ""
-    wanted = frame["quality_metric"].to_numpy(object)[flat["row"]] == flat["name"].to_numpy(object)
+    judged = frame["quality_metric"].astype("category")
+    rows_by = judged.cat.codes.to_numpy()[flat["row"]]
+    wanted = np.zeros(len(flat), dtype=bool)
+    for code, metric in enumerate(judged.cat.categories):
+        wanted |= (rows_by == code) & (flat["name"] == metric).to_numpy()
     _spread(
         frame, flat[whole & wanted], {"": "quality", "low": "quality_low", "high": "quality_high", "n": "quality_n"}
     )
@@ -210,13 +283,17 @@ def _flat(column: pa.ChunkedArray, names: tuple[str, ...]) -> pd.DataFrame:
     """All entries of a column of lists of structs, each with the number of the row it is of."""
     lists = column.combine_chunks()
     entries = pc.list_flatten(lists)
-    found = {name: pc.struct_field(entries, name).to_pandas() for name in names}
-    return pd.DataFrame({"row": pc.list_parent_indices(lists).to_numpy(), **found})
+    found = {name: pc.struct_field(entries, name) for name in names}
+    plain = {
+        name: (values.dictionary_encode() if pa.types.is_string(values.type) else values).to_pandas()
+        for name, values in found.items()
+    }
+    return pd.DataFrame({"row": pc.list_parent_indices(lists).to_numpy(), **plain})
 
 
 def _decoded(column: pa.ChunkedArray, of: Callable[[Any], str]) -> pd.Series[Any]:
     """What `of` makes of each JSON text; every different text is read once."""
-    encoded = column.combine_chunks().dictionary_encode()
+    encoded = column.combine_chunks()
     texts = np.array([of(json.loads(text)) for text in encoded.dictionary.to_pylist()], dtype=object)
     return pd.Series(texts[encoded.indices.to_numpy()] if len(texts) else [], dtype=object)
 
@@ -225,7 +302,7 @@ def _quality_metrics(board_ids: pd.Series[Any], specs: pa.ChunkedArray) -> pd.Se
     """The metric that each record's task is judged by: all of a board have the same."""
     first = board_ids.drop_duplicates()
     judged = {board: json.loads(specs[index].as_py())["quality"] for index, board in first.items()}
-    return board_ids.map(judged).astype(object)
+    return board_ids.astype(object).map(judged).astype(object)
 
 
 def _techniques(steps: list[dict[str, Any]]) -> str:

@@ -45,33 +45,16 @@ def key_of(run_id: str, hardware_id: str, environment_id: str) -> Key:
     return run_id[:_RUN_DIGITS], hardware_id[:FINGERPRINT_DIGITS], environment_id[:FINGERPRINT_DIGITS]
 
 
-def known(folder: Path, *, tasks: Iterable[str] | None = None) -> dict[Key, Known]:
-    """The latest record of every run that `folder` holds, from file names alone.
-
-    {} where there is no such folder.
-
-    Args:
-        folder: of results.
-        tasks: look only at the records of these tasks.
-    """
-    latest: dict[Key, Known] = {}
-    for path in record_files(folder, tasks=tasks):
-        parsed = parse(path)
-        if parsed is None:
-            continue
-        key, entry = parsed
-        if key not in latest or entry.started_at >= latest[key].started_at:
-            latest[key] = entry
-    return latest
-
-
 def record_files(folder: Path, *, tasks: Iterable[str] | None = None) -> list[Path]:
-    """Every record file below `folder`, by task and then by time; files of any other name are passed over."""
+    """Every file of a single record below `folder`, by task and then by time; all other files are passed over."""
+    return [path for group in record_folders(folder, tasks=tasks) for path in record_files_in(group)]
+
+
+def record_folders(folder: Path, *, tasks: Iterable[str] | None = None) -> list[Path]:
+    """The folders that records lie in, by task; only those of `tasks`, if given, whether they exist or not."""
     if tasks is None:
-        groups = (Path(where) for where, _, _ in os.walk(folder / RECORDS))
-    else:
-        groups = (task_folder(folder, task) for task in dict.fromkeys(tasks))
-    return [path for group in sorted(groups) for path in _record_files_in(group)]
+        return sorted(Path(where) for where, _, _ in os.walk(folder / RECORDS))
+    return sorted(task_folder(folder, task) for task in dict.fromkeys(tasks))
 
 
 def file_name(record: RunRecord) -> str:
@@ -84,11 +67,15 @@ def file_name(record: RunRecord) -> str:
             f"record of {record.task}: started_at {record.started_at} has no time zone, UTC would be right"
         )
     key = key_of(record.run_id, record.provenance.hardware_id, record.provenance.environment_id)
-    started = record.started_at.astimezone(UTC).strftime(_STARTED)
-    name = f"{'-'.join((started, *key, record.status))}{SUFFIX}"
+    name = name_of(record.started_at, key, record.status)
     if _NAME.fullmatch(name) is None:
         raise StoreError(f"record of {record.task}: can't be stored as '{name}'; ids are letters and digits")
     return name
+
+
+def name_of(started_at: datetime, key: Key, status: str) -> str:
+    """The file name of a record that began at a moment, which has a zone; names sort as their moments do."""
+    return f"{'-'.join((started_at.astimezone(UTC).strftime(_STARTED), *key, status))}{SUFFIX}"
 
 
 def task_folder(folder: Path, task: str) -> Path:
@@ -115,7 +102,8 @@ def parse(path: Path) -> tuple[Key, Known] | None:
     return key, Known(status=cast("Status", match["status"]), started_at=started_at, path=path)
 
 
-def _record_files_in(group: Path) -> Iterator[Path]:
+def record_files_in(group: Path) -> Iterator[Path]:
+    """The files of single records that lie in one folder, by time."""
     try:
         names = sorted(entry.name for entry in os.scandir(group) if entry.is_file())
     except (FileNotFoundError, NotADirectoryError):

@@ -11,7 +11,7 @@ from paretoboard.errors import StoreError
 from paretoboard.store.names import file_name, task_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from paretoboard.records import RunRecord
@@ -37,10 +37,10 @@ def append(folder: Path, record: RunRecord, *, clock: Callable[[], float] = time
     target = task_folder(folder, record.task) / file_name(record)
     content = _parquet(encode(record))
     try:
-        _make_folder(target.parent)
+        make_folder(target.parent)
         durable.remove_leftovers(target.parent, before=clock() - LEFTOVER_AGE_S)
         with durable.written_beside(target, content) as temporary:
-            _publish(temporary, target)
+            publish(temporary, target)
         durable.sync_folder(target.parent)
     except FileExistsError as error:
         raise StoreError(f"{target}: already there. Result files are never rewritten.") from error
@@ -54,24 +54,31 @@ def _parquet(table: Any) -> memoryview:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        compression="zstd",
-        use_dictionary=[_leaf(name) for name in _FEW_VALUES],
-        # 40,000 calls take 325 kB so, 619 kB with dictionaries, 1.64 MB in memory (pyarrow 26, 2026-11).
-        column_encoding={_leaf(name): "DELTA_BINARY_PACKED" for name in _TIMES},
-        write_statistics=False,  # of one row they say nothing, and they are a quarter of a small file
-        write_page_checksum=True,  # so that a flipped bit is found and not averaged
-    )
+    pq.write_table(table, sink, **parquet_options())
     return memoryview(sink.getvalue())
+
+
+def parquet_options(*, repeated: Sequence[str] = ()) -> dict[str, Any]:
+    """How record files are encoded.
+
+    Args:
+        repeated: columns whose values repeat in a file of many records, by their names in parquet.
+    """
+    return {
+        "compression": "zstd",
+        "use_dictionary": [*repeated, *(_leaf(name) for name in _FEW_VALUES)],
+        # 40,000 calls take 325 kB so, 619 kB with dictionaries, 1.64 MB in memory (pyarrow 26, 2026-11).
+        "column_encoding": {_leaf(name): "DELTA_BINARY_PACKED" for name in _TIMES},
+        "write_statistics": False,  # of one row they say nothing, and they are a quarter of a small file
+        "write_page_checksum": True,  # so that a flipped bit is found and not averaged
+    }
 
 
 def _leaf(name: str) -> str:
     return f"calls.{name}.list.element"
 
 
-def _publish(temporary: Path, target: Path) -> None:
+def publish(temporary: Path, target: Path) -> None:
     """Give a file its final name, at once and never over another."""
     try:
         os.link(temporary, target)
@@ -85,7 +92,7 @@ def _publish(temporary: Path, target: Path) -> None:
         temporary.rename(target)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     """Make a folder and those above it so that they survive a power cut too."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):

@@ -1,0 +1,82 @@
+"""`paretoboard results`: look after stored records: check, merge, gather in packs, search and export them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads it
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from paretoboard import store
+from paretoboard.cli import options, results_rows
+from paretoboard.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from paretoboard.store import Damaged
+
+app = typer.Typer(
+    help="Stored records: verify, merge, compact, query, export.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.command("query")(results_rows.query)
+app.command("export")(results_rows.export)
+
+
+@app.command()
+def verify(results: options.Results = None) -> None:
+    """Read every record whole and check it against its name; exit code 3 where one is damaged."""
+    folder = _existing(results)
+    damaged = store.verify(folder)
+    files = len(store.record_files(folder))
+    packs = len(store.pack_files(folder))
+    _report(damaged)
+    print(f"{folder}: {files} single records and {packs} packs, {len(damaged) or 'none'} of them damaged")
+    if damaged:
+        raise typer.Exit(StoreError.exit_code)
+
+
+@app.command()
+def compact(results: options.Results = None) -> None:
+    """Gather the single record files of each task in packs, which hold many records each.
+
+    A pack is read back before the single files go. Killed at any moment, nothing is lost, and the same command goes on.
+    """
+    folder = _existing(results)
+    done = store.compact(folder)
+    _report(done.damaged)
+    print(f"{folder}: {done.records} records in {len(done.packs)} new packs, {done.removed} single files removed")
+    if done.damaged:
+        raise typer.Exit(StoreError.exit_code)
+
+
+@app.command()
+def merge(
+    others: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Folders of results whose records are copied.")
+    ],
+    results: options.Results = None,
+) -> None:
+    """Copy the records of other folders that are not there yet; a folder with a damaged file is refused."""
+    from paretoboard.store.merging import merge as merge_one
+
+    folder = options.results_folder(results)
+    for other in others:
+        done = merge_one(folder, other)
+        print(f"{other}: {done.copied} records copied, {done.there_already} there already")
+
+
+def _existing(results: Path | None) -> Path:
+    folder = options.results_folder(results)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of results")
+    return folder
+
+
+def _report(damaged: Iterable[Damaged]) -> None:
+    for found in damaged:
+        print(f"damaged: {found}", file=sys.stderr)

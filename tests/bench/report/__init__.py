@@ -1,0 +1,1 @@
+"""How fast results become a site: read, aggregate, render."""
