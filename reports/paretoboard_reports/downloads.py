@@ -82,10 +82,10 @@ def _cells(board: Board, row: Row) -> Iterator[tuple[str, Any]]:
         yield f"layer_{figure.axis}", place.layer if place is not None and place.layer else None
         yield f"front_probability_{figure.axis}", place.probability if place is not None and place.layer else None
     ranked: tuple[Literal["quality"] | AxisName, ...] = ("quality", *(figure.axis for figure in board.figures))
-    for name in ranked:
-        rank = row.ranks.get(name)
-        yield f"rank_{name}_best", None if rank is None else rank.low
-        yield f"rank_{name}_worst", None if rank is None else rank.high
+    for over in ranked:
+        rank = row.ranks.get(over)
+        yield f"rank_{over}_best", None if rank is None else rank.low
+        yield f"rank_{over}_worst", None if rank is None else rank.high
     yield "hypervolume_share", row.hypervolume
     for name, shown in _quantities(board, row):
         yield name, _finite(shown.value if shown is not None else None)
