@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help board debian test check format schema bench bench-kill bench-rigor bench-train bench-parity bench-subsets bench-evaluation bench-report clean
+.PHONY: help board site debian test check format schema bench bench-kill bench-rigor bench-train bench-parity bench-subsets bench-evaluation bench-report clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -22,6 +22,9 @@ board: .venv/installed ## Measure tasks/quick on this machine and render site/in
 	$(BIN)/paretoboard run tasks/quick || test $$? -eq 1
 	$(BIN)/paretoboard board tasks/quick
 	$(BIN)/paretoboard report --out site
+
+site: .venv/installed ## Render what is stored in results/reference to site/index.html
+	$(BIN)/paretoboard report --results results/reference --out site
 
 debian: ## Install what Debian has and pip has not: a compiler, a browser, hyperfine (as root)
 	apt-get update --quiet

@@ -201,6 +201,12 @@ def test_malformed_addresses_are_ignored(browser, site, board):
     assert tab.complaints() == []
 
 
+def test_every_column_can_be_chosen_by_its_name(tab):
+    names = tab.js("[...document.querySelectorAll('.columns label')].map(label => label.textContent.trim())")
+    heads = tab.js("[...document.querySelector('.ranking').tHead.rows[0].cells].map(head => head.dataset.c)")
+    assert names == heads[2:]
+
+
 def test_keys_of_later_versions_are_kept(tab, site):
     tab.open(site, "#later=a%2Cb&sort=size")
     tab.click("[data-key=front]")

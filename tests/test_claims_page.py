@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -16,6 +17,7 @@ from paretoboard_reports.pages import claims as claims_page
 from paretoboard_reports.site import Site
 from paretoboard_reports.view import page
 from paretoboard_reports.view.claims import ClaimTable, Diagonal, DiagonalPoint, of_technique, tables
+from site_kit import site_of
 from test_claims import five_verdicts
 
 HOSTILE = """<img src=x onerror=alert(1)>"', =cmd()"""
@@ -24,13 +26,7 @@ HOSTILE = """<img src=x onerror=alert(1)>"', =cmd()"""
 def site(*sets: claims.ClaimSet, records: list[Any] | None = None) -> Site:
     found = board_records() if records is None else records
     boards = page(found)
-    return Site(
-        page=boards,
-        records=tuple(found),
-        history=None,  # type: ignore[arg-type] - these pages do not look at it
-        damaged=(),
-        claims=tables(sets, found, boards.boards),
-    )
+    return dataclasses.replace(site_of(found), claims=tables(sets, found, boards.boards))
 
 
 def html(*sets: claims.ClaimSet, path: str = links.CLAIMS, records: list[Any] | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from paretoboard.claims.verdicts import MARGIN_POINTS, MARGIN_TIMES
 from paretoboard.plan import PROTOCOL
 from paretoboard.regressions import shifts
 from paretoboard.stats.ab1 import RELEVANT
@@ -32,6 +33,8 @@ def files(site: Site) -> Iterator[SiteFile]:
         path=links.METHODS,
         protocol=PROTOCOL,
         tolerance=f"{100 * RELEVANT:g}",
+        margin_times=f"{100 * MARGIN_TIMES:g}",
+        margin_points=f"{MARGIN_POINTS:g}",
         nights=NIGHTS,
         rigor=site.rigor,
         calibrations=site.calibrations,

@@ -8,7 +8,7 @@
   const table = board.querySelector("table.ranking");
   const rows = [...table.tBodies];
   const byId = new Map(rows.map((row) => [row.id, row]));
-  const heads = new Map(all("thead th", table).map((head) => [head.dataset.k, head]));
+  const heads = new Map([...table.tHead.rows[0].cells].map((head) => [head.dataset.k, head]));
   const cells = new Map(rows.map((row) => [row, new Map(all("[data-k]", row).map((cell) => [cell.dataset.k, cell]))]));
   const axes = all(".choose input");
   const inputs = new Map(all(".filters input[data-key]").map((input) => [input.dataset.key, input]));

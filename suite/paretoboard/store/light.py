@@ -224,7 +224,7 @@ def _paths(table: pa.Table, where: str, *, packed: bool) -> pa.Array:
 
 
 def _ordered(frames: Sequence[pd.DataFrame], damaged: Iterable[str]) -> pd.DataFrame:
-    """All rows by time, then by run; of texts that repeat the categories are in alphabetical order."""
+    """All rows by time, then by run and by where it ran; of texts that repeat the categories are in alphabetical order."""
     columns = {}
     for name in frames[0].columns:
         pieces = [frame[name] for frame in frames if len(frame)] or [frames[0][name]]
@@ -233,7 +233,8 @@ def _ordered(frames: Sequence[pd.DataFrame], damaged: Iterable[str]) -> pd.DataF
         else:
             columns[name] = pd.concat(pieces, ignore_index=True)
     frame = pd.DataFrame(columns)
-    ordered: pd.DataFrame = frame.sort_values(["started_at", "run_id"], kind="stable", ignore_index=True)
+    by = ["started_at", "run_id", "hardware_id", "environment_id"]
+    ordered: pd.DataFrame = frame.sort_values(by, kind="stable", ignore_index=True)
     ordered = ordered[list(COLUMNS)]
     ordered.attrs["damaged"] = tuple(damaged)
     return ordered

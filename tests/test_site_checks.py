@@ -1,0 +1,225 @@
+"""What holds for every page of the site, in a real browser without a network."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from builders import board_records
+from chromium import Chromium
+from paretoboard import claims
+from paretoboard_reports import output, pages
+from paretoboard_reports.view.claims import tables
+from planted_nights import nights
+from site_kit import site_of, site_of_history
+from test_report_page import hostile_records
+
+WIDTHS = (320, 390, 800, 1280)
+# Of the text itself, and of what it is really drawn on: the nearest background that is not see-through.
+CONTRAST = """(() => {
+  const linear = (c) => { c /= 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; };
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (color) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+    return canvas.getImageData(0, 0, 1, 1).data;
+  };
+  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const behind = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const found = rgb(getComputedStyle(at).backgroundColor);
+      if (found[3] === 255) return found;
+    }
+    return [255, 255, 255, 255];
+  };
+  const poor = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let text; (text = walker.nextNode());) {
+    const node = text.parentElement;
+    if (!text.data.trim() || !node.getClientRects().length) continue;
+    if (["SCRIPT", "STYLE", "NOSCRIPT"].includes(node.tagName)) continue;
+    const style = getComputedStyle(node);
+    const ink = light(rgb(node.closest("svg") ? style.fill : style.color)), paper = light(behind(node));
+    const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+    const kind = node.className.baseVal ?? node.className;
+    if (ratio < 4.5) poor.push([text.data.trim().slice(0, 30), kind, ratio.toFixed(2)]);
+  }
+  return poor.slice(0, 8);
+})()"""
+SMALL = """[...document.querySelectorAll('a, button, summary, input:not([type=radio]), select')].filter((node) => {
+  const box = node.getBoundingClientRect(), style = getComputedStyle(node);
+  if (!box.width || node.closest("svg, p, li, td, th, dd, figcaption, small, label, .skip")) return false;
+  return style.display !== "inline" && (box.height < 24 || box.width < 24);
+}).map((node) => node.outerHTML.slice(0, 90))"""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Three sites: usual records, hostile ones, and many nights."""
+    usual = site_of(board_records())
+    published = tables(claims.load_all(), usual.records, usual.page.boards)
+    made = {"usual": dataclasses.replace(usual, claims=published), "hostile": site_of(hostile_records())}
+    made["nights"] = site_of_history(nights(["step", "better", "environment", "noisy"], count=60, at=30, noise=0.003))
+    found = {}
+    for name, site in made.items():
+        found[name] = tmp_path_factory.mktemp(name)
+        output.write(pages.files(site), found[name])
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with Chromium(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture
+def tab(browser):
+    found = browser.page()
+    offline = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    found.send("Network.emulateNetworkConditions", **offline)
+    return found
+
+
+def pages_of(folder: Path) -> list[tuple[Path, str]]:
+    """One page of each kind, with what its address holds after the #."""
+    kinds: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*.html")):
+        below = path.relative_to(folder)
+        kinds.setdefault(below.parts[0] if len(below.parts) > 1 else below.name, path)
+    runs = re.findall(r"run\.html#(r[0-9a-f]+)", "".join(p.read_text() for p in folder.glob("boards/*.html")))
+    marks = {"run.html": f"#{runs[0]}", "compare.html": f"#sel={','.join(dict.fromkeys(runs[:3]))}"} if runs else {}
+    return [(path, marks.get(name, "")) for name, path in sorted(kinds.items())]
+
+
+def each_page(folders):
+    return [(path, mark) for folder in folders.values() for path, mark in pages_of(folder)]
+
+
+def settle(tab):
+    tab.js("new Promise(done => requestAnimationFrame(() => setTimeout(done, 60)))")
+
+
+def test_every_kind_of_page_is_among_those_that_are_looked_at(folders):
+    found = {path.relative_to(folders["usual"]).parts[0] for path, _ in pages_of(folders["usual"])}
+    assert found >= {
+        "boards",
+        "techniques",
+        "hardware",
+        "claims",
+        "index.html",
+        "run.html",
+        "compare.html",
+        "explore.html",
+    }
+    assert found >= {"trends.html", "regressions.html", "methods.html", "data.html", "claims.html"}
+
+
+def test_no_page_asks_for_anything_but_its_own_files_or_complains(folders, tab):
+    for path, mark in each_page(folders):
+        tab.open(path, mark)
+        settle(tab)
+        assert tab.complaints() == [], path
+        assert all(re.match(r"file:|data:|about:|blob:", address) for address in tab.asked_for()), path
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_page_scrolls_sideways(folders, tab, width):
+    tab.width(width)
+    for path, mark in each_page(folders):
+        tab.open(path, mark)
+        settle(tab)
+        assert tab.js("document.documentElement.scrollWidth") <= width, path
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_can_be_read_on_every_page(folders, tab, theme):
+    tab.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+    for path, mark in pages_of(folders["usual"]) + pages_of(folders["nights"]):
+        tab.open(path, mark)
+        settle(tab)
+        assert tab.js(CONTRAST) == [], path
+
+
+def test_what_is_pressed_is_large_enough_for_a_finger(folders, tab):
+    tab.width(390)
+    for path, mark in pages_of(folders["usual"]):
+        tab.open(path, mark)
+        settle(tab)
+        assert tab.js(SMALL) == [], path
+
+
+def test_the_theme_follows_the_system_until_one_is_chosen_and_survives_a_new_page(folders, tab):
+    folder = folders["usual"]
+    paper = "getComputedStyle(document.body).backgroundColor"
+    seen = {}
+    for theme in ("light", "dark"):
+        tab.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+        tab.open(folder / "index.html")
+        seen[theme] = tab.js(paper)
+    assert seen["light"] != seen["dark"]
+    tab.click("#theme")  # light, whatever the system says
+    tab.open(folder / "methods.html")
+    assert tab.js(paper) == seen["light"]
+    assert tab.js("document.getElementById('theme').innerText") == "Theme: light"
+
+
+def test_the_keyboard_alone_reaches_every_link_and_control(folders, tab):
+    folder = folders["usual"]
+    for path in (folder / "index.html", next(folder.glob("boards/*.html"))):
+        tab.open(path)
+        tab.js("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+        wanted = tab.js(
+            "[...document.querySelectorAll('a[href], button, input, select, summary')].filter(node =>"
+            " node.checkVisibility() && !node.closest('svg') && node.type !== 'radio' && !node.disabled"
+            " && node.tabIndex >= 0).length"
+        )
+        tab.js("window.seen = new Set(); document.addEventListener('focusin', found => seen.add(found.target))")
+        for _ in range(wanted + 120):
+            tab.press("Tab")
+        reached = tab.js(
+            "[...seen].filter(node => node.matches('a[href], button, input, select, summary')"
+            " && !node.closest('svg') && node.type !== 'radio').length"
+        )
+        assert reached >= wanted, path
+
+
+def test_a_printed_board_has_every_row_every_column_and_no_controls(folders, tab):
+    pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed: printed pages can't be read back")
+    folder = folders["usual"]
+    tab.open(next(folder.glob("boards/*.html")))
+    heads = tab.js(
+        "[...document.querySelector('.ranking').tHead.rows[0].cells].filter(c => !c.hidden).map(c => c.innerText)"
+    )
+    names = tab.js("[...document.querySelectorAll('tbody.row .name')].map(name => name.textContent)")
+    printed = tab.send("Page.printToPDF", preferCSSPageSize=True)["data"]
+    file = folder.parent / "board.pdf"
+    file.write_bytes(base64.b64decode(printed))
+    text = " ".join(page.extract_text() for page in pypdf.PdfReader(file).pages)
+    squeezed = re.sub(r"\s+", "", text)
+    for word in [*names, *(head.split("\n")[0] for head in heads)]:
+        assert re.sub(r"\s+", "", word) in squeezed, word
+    assert "Reset" not in text
+
+
+def test_no_file_names_another_host(folders):
+    for path in folders["usual"].rglob("*"):
+        if path.suffix in (".html", ".css", ".js"):
+            text = path.read_text(encoding="utf-8")
+            asked = re.findall(r"""(?:src|href|@import|url)\s*[=(]?\s*["']?(https?:[^"' )>]*)""", text)
+            assert not [found for found in asked if path.suffix != ".html"], path
+            assert not re.findall(r"""<(?:script|link|img)[^>]*https?:""", text), path
+
+
+def test_the_same_records_give_the_same_site(tmp_path):
+    for name in ("first", "second"):
+        output.write(pages.files(site_of(board_records())), tmp_path / name)
+    first, second = (
+        {path.relative_to(tmp_path / name).as_posix(): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in ("first", "second")
+    )
+    assert json.dumps(sorted(first)) == json.dumps(sorted(second))
+    assert first == second
