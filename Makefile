@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help board site debian test check format schema bench bench-kill bench-rigor bench-train bench-parity bench-subsets bench-evaluation bench-report clean
+.PHONY: help board site debian test axe check format schema bench bench-kill bench-rigor bench-train bench-parity bench-subsets bench-evaluation bench-report clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -34,6 +34,11 @@ debian: ## Install what Debian has and pip has not: a compiler, a browser, hyper
 test: .venv/installed-test ## Run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/python -m pytest -m alone
+
+# axe-core comes from npm and stays in build; `make test` leaves its tests out where it is missing.
+axe: .venv/installed-test ## Look for what keeps people out of the pages, with axe-core in a real browser
+	npm install --silent --no-audit --no-fund --prefix build/axe axe-core
+	$(BIN)/python -m pytest tests/test_site_checks.py -k axe
 
 check: .venv/installed-test ## Formatting, lint, strict typing, layer rule
 	$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ import pytest
 
 from builders import board_records
 from chromium import Chromium
+from conftest import REPOSITORY
 from paretoboard import claims
 from paretoboard_reports import output, pages
 from paretoboard_reports.view.claims import tables
@@ -19,6 +20,7 @@ from planted_nights import nights
 from site_kit import site_of, site_of_history
 from test_report_page import hostile_records
 
+AXE = REPOSITORY / "build" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 WIDTHS = (320, 390, 800, 1280)
 # Of the text itself, and of what it is really drawn on: the nearest background that is not see-through.
 CONTRAST = """(() => {
@@ -142,6 +144,22 @@ def test_text_can_be_read_on_every_page(folders, tab, theme):
         tab.open(path, mark)
         settle(tab)
         assert tab.js(CONTRAST) == [], path
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page(folders, tab, theme):
+    if not AXE.is_file():
+        pytest.skip("no axe-core: `make axe` brings it with npm")
+    tab.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+    script = AXE.read_text(encoding="utf-8")
+    for path, mark in each_page(folders):
+        tab.open(path, mark)
+        settle(tab)
+        tab.js(f"{script};1")
+        found = tab.js(
+            "axe.run().then(seen => seen.violations.map(rule => [rule.id, rule.nodes[0].html.slice(0, 120)]))"
+        )
+        assert found == [], path
 
 
 def test_what_is_pressed_is_large_enough_for_a_finger(folders, tab):

@@ -80,8 +80,8 @@
     return texts.map((text) => make("td", { class: "num" }, text));
   }
 
-  function table(heads, rows) {
-    return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Comparison" },
+  function table(name, heads, rows) {
+    return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name },
       make("table", { class: "plain sides" }, make("thead", {}, make("tr", {}, make("td", {}), ...heads)), make("tbody", {}, ...rows)));
   }
 
@@ -116,9 +116,9 @@
     const told = [...TOLD.map((name) => [name.replaceAll("_", " "), runs.map(({ row }) => (row[name] === null || row[name] === "" ? "–" : String(row[name])))]), ...environments(runs)];
     const line = ([name, texts]) => make("tr", {}, make("th", { scope: "row" }, name), ...cells(texts));
     const differ = told.filter(([, texts]) => new Set(texts).size > 1), alike = told.filter(([, texts]) => new Set(texts).size === 1);
-    const fold = make("details", { class: "alike" }, make("summary", {}, `${alike.length} conditions alike`), table(heads.map((head) => head.cloneNode(true)), alike.map(line)));
-    place.replaceChildren(notice, make("h2", {}, "Measured"), table([...heads.map((head) => head.cloneNode(true)), ...deltas], numbers),
-      make("h2", {}, "What differs"), table(heads, differ.map(line)), fold);
+    const fold = make("details", { class: "alike" }, make("summary", {}, `${alike.length} conditions alike`), table("Conditions alike", heads.map((head) => head.cloneNode(true)), alike.map(line)));
+    place.replaceChildren(notice, make("h2", {}, "Measured"), table("Measured", [...heads.map((head) => head.cloneNode(true)), ...deltas], numbers),
+      make("h2", {}, "What differs"), table("What differs", heads, differ.map(line)), fold);
   }
 
   async function show(keys) {
