@@ -85,8 +85,10 @@ bench-evaluation: .venv/installed-test ## Images per second of an evaluation bes
 	PYTHONPATH=tests $(BIN)/python -m bench.evaluation $(if $(QUICK),--extent quick)
 
 # ROWS=1000000 takes some minutes.
-bench-report: .venv/installed-test ## Seconds and memory from 100,000 records to 48 boards, beside their bars
+# ROWS=1000000 makes a million records, which takes some minutes.
+bench-report: .venv/installed-test ## From 100,000 records to 48 boards, and Explore in a browser, beside their bars
 	PYTHONPATH=tests $(BIN)/python -m bench.report $(if $(ROWS),--rows $(ROWS))
+	PYTHONPATH=tests $(BIN)/python -m bench.explore
 
 schema: .venv/installed ## Write tasks/task.schema.json, with which editors check task files
 	$(BIN)/python -m paretoboard.taskfile.schema tasks/task.schema.json

@@ -29,6 +29,7 @@ _FLAGS: Final = (
     "--disable-sync",
     "--disable-extensions",
     "--hide-scrollbars",
+    "--enable-precise-memory-info",
     "--remote-debugging-pipe",
 )
 _PATIENCE_S: Final = 30.0
@@ -138,8 +139,8 @@ class Tab:
         """A command to this tab."""
         return self.browser.send(method, self.session, **parameters)
 
-    def open(self, path: Path, hash_: str = "") -> None:
-        """Load a file and wait until it is ready."""
+    def open(self, path: Path, hash_: str = "", ready: str = "true") -> None:
+        """Load a file and wait until it is there and `ready` holds in it."""
         # By way of an empty page: where only what follows the # is new, nothing would be loaded.
         for address in ("about:blank", path.as_uri() + hash_):
             before = len(self.browser.events)
@@ -149,6 +150,20 @@ class Tab:
                 for event in self.browser.events[before:]
             ):
                 self.browser.receive()
+        self.wait(ready)
+
+    def wait(self, condition: str) -> None:
+        """Until a condition holds in the page."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self.js(f"Boolean({condition})"):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"never came true: {condition}; {self.complaints()}")
+            time.sleep(0.02)
+
+    def offline(self) -> None:
+        """As if there were no network."""
+        nothing = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.send("Network.emulateNetworkConditions", **nothing)
 
     def width(self, width: int, height: int = 900) -> None:
         """The size of the window."""
@@ -156,7 +171,8 @@ class Tab:
 
     def js(self, expression: str) -> Any:
         """The value of an expression in the page; promises are waited for."""
-        found = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        given = {"returnByValue": True, "awaitPromise": True, "userGesture": True}
+        found = self.send("Runtime.evaluate", expression=expression, **given)
         if "exceptionDetails" in found:
             raise AssertionError(found["exceptionDetails"]["exception"].get("description"))
         return found["result"].get("value")

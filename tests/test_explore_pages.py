@@ -12,8 +12,8 @@ import math
 
 import pytest
 
-from browser import Browser
 from builders import MEASURED_AT, board_records, failed_record, provenance, run_record
+from chromium import Chromium
 from paretoboard.comparable import conditions, guard
 from paretoboard_reports import links, output, pages
 from paretoboard_reports.view.history import key, left_out
@@ -80,8 +80,10 @@ def folder(site, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    with Browser(tmp_path_factory.mktemp("profile")) as found:
-        yield found
+    with Chromium(tmp_path_factory.mktemp("profile")) as found:
+        tab = found.page()
+        tab.offline()
+        yield tab
 
 
 @pytest.fixture(autouse=True)
@@ -90,12 +92,10 @@ def _without_trouble(request):
     yield
     if "browser" in request.fixturenames:
         found = request.getfixturevalue("browser")
-        assert found.troubles == []
-        assert [asked for asked in found.requests if not asked.startswith(("file:", "data:", "blob:", "about:"))] == []
-
-
-def address(folder, page, state=""):
-    return (folder / page).as_uri() + state
+        assert found.complaints() == []
+        assert [
+            asked for asked in found.asked_for() if not asked.startswith(("file:", "data:", "blob:", "about:"))
+        ] == []
 
 
 def key_of(site, recipe, *, machine="", environment=""):
@@ -110,14 +110,14 @@ def key_of(site, recipe, *, machine="", environment=""):
 
 
 def test_all_runs_are_shown_newest_first_and_few_enough_elements_hold_them(browser, folder, site):
-    browser.open(address(folder, "explore.html"), READY)
-    shown = browser.run(SHOWN_IDS)
+    browser.open(folder / "explore.html", ready=READY)
+    shown = browser.js(SHOWN_IDS)
     assert sorted(shown) == sorted(site.runs["key"])
     times = dict(zip(site.runs["key"], site.runs["started_at"], strict=True))
     assert [times[each] for each in shown] == sorted(times.values(), reverse=True)
     count = len(site.runs)
-    assert browser.run("document.getElementById('shown').textContent") == f"{count} of {count} shown"
-    assert browser.run("document.querySelectorAll('*').length") < 5000
+    assert browser.js("document.getElementById('shown').textContent") == f"{count} of {count} shown"
+    assert browser.js("document.querySelectorAll('*').length") < 5000
 
 
 @pytest.mark.parametrize(("sort", "column"), [("acc", "quality"), ("lat", "latency"), ("size", "file_size")])
@@ -128,76 +128,76 @@ def test_sorting_is_that_of_python_with_missing_numbers_last_both_ways(browser, 
         order = sorted(
             range(len(rows)), key=lambda i: (math.isnan(rows[column][i]), sign * rows[column].fillna(0)[i], i)
         )
-        browser.open(address(folder, "explore.html", f"#sort={state}"), READY)
-        assert browser.run(SHOWN_IDS) == [rows["key"][i] for i in order]
-        heads = browser.run("[...document.querySelectorAll('[aria-sort]')].map(each => each.dataset.key)")
+        browser.open(folder / "explore.html", f"#sort={state}", ready=READY)
+        assert browser.js(SHOWN_IDS) == [rows["key"][i] for i in order]
+        heads = browser.js("[...document.querySelectorAll('[aria-sort]')].map(each => each.dataset.key)")
         assert heads == [sort]
 
 
 def test_a_heading_sorts_twice_and_then_lets_go(browser, folder):
-    browser.open(address(folder, "explore.html"), READY)
-    first = browser.run(SHOWN_IDS)
+    browser.open(folder / "explore.html", ready=READY)
+    first = browser.js(SHOWN_IDS)
     states = []
     for _ in range(3):
-        browser.run("document.querySelector('[data-key=lat] button').click()")
-        states.append(browser.run("location.hash"))
+        browser.js("document.querySelector('[data-key=lat] button').click()")
+        states.append(browser.js("location.hash"))
     assert states == ["#sort=lat", "#sort=-lat", ""]
-    assert browser.run(SHOWN_IDS) == first
+    assert browser.js(SHOWN_IDS) == first
 
 
 def test_a_state_opens_the_same_in_another_browser_and_back_undoes_a_click(browser, folder, tmp_path):
-    browser.open(address(folder, "explore.html", "#mine=kept"), READY)
-    everything = browser.run(SHOWN_IDS)
-    browser.run(
+    browser.open(folder / "explore.html", "#mine=kept", ready=READY)
+    everything = browser.js(SHOWN_IDS)
+    browser.js(
         "(q => { q.value = 'ort'; q.dispatchEvent(new Event('input', {bubbles: true})) })(document.getElementById('q'))"
     )
     browser.wait("location.hash.includes('q=ort')")
-    browser.run("document.querySelector('#facets input[value=quantize]').click()")
-    browser.run("document.querySelector('[data-key=acc] button').click()")
-    state, shown = browser.run("location.hash"), browser.run(SHOWN_IDS)
+    browser.js("document.querySelector('#facets input[value=quantize]').click()")
+    browser.js("document.querySelector('[data-key=acc] button').click()")
+    state, shown = browser.js("location.hash"), browser.js(SHOWN_IDS)
     assert state == "#q=ort&family=quantize&sort=-acc&mine=kept"
     assert 0 < len(shown) < len(everything)
-    with Browser(tmp_path / "fresh") as fresh:
-        fresh.open(address(folder, "explore.html", state), READY)
-        assert fresh.run(SHOWN_IDS) == shown
-        assert fresh.run("document.getElementById('q').value") == "ort"
-        assert fresh.troubles == []
-    browser.run("history.back()")
+    fresh = browser.browser.page()
+    fresh.open(folder / "explore.html", state, ready=READY)
+    assert fresh.js(SHOWN_IDS) == shown
+    assert fresh.js("document.getElementById('q').value") == "ort"
+    assert fresh.complaints() == []
+    browser.js("history.back()")
     browser.wait("location.hash == '#q=ort&family=quantize&mine=kept'")
-    browser.run("document.getElementById('reset').click()")
-    assert browser.run("location.hash") == "#mine=kept"
-    assert browser.run(SHOWN_IDS) == everything
+    browser.js("document.getElementById('reset').click()")
+    assert browser.js("location.hash") == "#mine=kept"
+    assert browser.js(SHOWN_IDS) == everything
 
 
 @pytest.mark.parametrize("page", ["explore.html", "run.html", "compare.html"])
 def test_what_is_no_state_raises_nothing_and_shows_something(browser, folder, page):
     for state in MALFORMED:
-        browser.open(address(folder, page, state), READY)
-        assert browser.run("document.getElementById('main').innerText.length") > 20, state
-        assert browser.troubles == [], state
+        browser.open(folder / page, state, ready=READY)
+        assert browser.js("document.getElementById('main').innerText.length") > 20, state
+        assert browser.complaints() == [], state
 
 
 def test_limits_and_facets_keep_what_python_keeps(browser, folder, site):
     rows = site.runs
-    browser.open(address(folder, "explore.html", "#min=96&max=1&family=quantize,runtime&sort=lat"), READY)
+    browser.open(folder / "explore.html", "#min=96&max=1&family=quantize,runtime&sort=lat", ready=READY)
     kept = rows[(rows["quality"] >= 0.96) & (rows["latency"] <= 1e-3) & rows["family"].isin(["quantize", "runtime"])]
     assert len(kept) > 0
-    assert sorted(browser.run(SHOWN_IDS)) == sorted(kept["key"])
+    assert sorted(browser.js(SHOWN_IDS)) == sorted(kept["key"])
 
 
 def test_the_count_beside_a_value_is_what_choosing_it_would_show(browser, folder, site):
-    browser.open(address(folder, "explore.html", "#status=ok"), READY)
+    browser.open(folder / "explore.html", "#status=ok", ready=READY)
     boxes = "[...document.querySelectorAll('#facets input[name=status]')]"
-    shown = browser.run(f"{boxes}.map(box => [box.value, box.parentNode.querySelector('small').textContent.trim()])")
+    shown = browser.js(f"{boxes}.map(box => [box.value, box.parentNode.querySelector('small').textContent.trim()])")
     counts = site.runs["status"].astype(str).value_counts()
     assert dict(shown) == {status: str(count) for status, count in counts.items()}
 
 
 def test_hostile_names_are_text_and_a_csv_holds_the_rows_with_formulas_disarmed(browser, folder, site):
-    browser.open(address(folder, "explore.html"), READY)
-    assert browser.run("document.querySelectorAll('main img, main script').length") == 0
-    assert HOSTILE in browser.run("document.getElementById('rows').textContent")
-    table = list(csv.DictReader(io.StringIO(browser.run("window.paretoboard.csv()"), newline="")))
+    browser.open(folder / "explore.html", ready=READY)
+    assert browser.js("document.querySelectorAll('main img, main script').length") == 0
+    assert HOSTILE in browser.js("document.getElementById('rows').textContent")
+    table = list(csv.DictReader(io.StringIO(browser.js("window.paretoboard.csv()"), newline="")))
     assert len(table) == len(site.runs)
     recipes = [row["recipe"] for row in table]
     assert HOSTILE in recipes
@@ -209,12 +209,12 @@ def test_hostile_names_are_text_and_a_csv_holds_the_rows_with_formulas_disarmed(
 
 
 def test_chosen_rows_go_to_the_comparison(browser, folder):
-    browser.open(address(folder, "explore.html"), READY)
-    browser.run("[...document.querySelectorAll('#rows input')].slice(0, 2).forEach(box => box.click())")
-    target = browser.run("document.getElementById('compare').href")
-    assert target.endswith(browser.run("location.hash"))
-    browser.open(target, READY)
-    assert browser.run("document.querySelectorAll('table.sides').length") == 3
+    browser.open(folder / "explore.html", ready=READY)
+    browser.js("[...document.querySelectorAll('#rows input')].slice(0, 2).forEach(box => box.click())")
+    target = browser.js("document.getElementById('compare').href")
+    assert target.endswith(browser.js("location.hash"))
+    browser.open(folder / "compare.html", f"#{target.partition('#')[2]}", ready=READY)
+    assert browser.js("document.querySelectorAll('table.sides').length") == 3
 
 
 # Run
@@ -223,10 +223,10 @@ def test_chosen_rows_go_to_the_comparison(browser, folder):
 def test_every_run_has_its_page_and_those_on_a_board_are_full(browser, folder, site):
     full = {key(cell.latest) for group in site.groups for cell in group.cells}
     for name, status in zip(site.runs["key"], site.runs["status"], strict=True):
-        browser.open(address(folder, "run.html", f"#{name}"), READY)
-        assert browser.run("document.querySelectorAll('.details').length") == (name in full)
-        assert browser.run("document.querySelectorAll('main img, main script').length") == 0
-        text = browser.run("document.getElementById('run').textContent")
+        browser.open(folder / "run.html", f"#{name}", ready=READY)
+        assert browser.js("document.querySelectorAll('.details').length") == (name in full)
+        assert browser.js("document.querySelectorAll('main img, main script').length") == 0
+        text = browser.js("document.getElementById('run').textContent")
         assert "paretoboard run" in text
         if status == "ok":
             assert "%" in text
@@ -235,16 +235,16 @@ def test_every_run_has_its_page_and_those_on_a_board_are_full(browser, folder, s
 def test_a_run_without_its_measurement_is_the_newest_and_names_the_others(browser, folder, site):
     again = [name for name, place in zip(site.runs["key"], site.runs["place"], strict=True) if "again" in place]
     assert len(again) == 1
-    browser.open(address(folder, "run.html", f"#{again[0].partition('-')[0]}"), READY)
-    others = browser.run("[...document.querySelectorAll('#run li a[href^=\"#r\"]')].map(each => each.hash.slice(1))")
+    browser.open(folder / "run.html", f"#{again[0].partition('-')[0]}", ready=READY)
+    others = browser.js("[...document.querySelectorAll('#run li a[href^=\"#r\"]')].map(each => each.hash.slice(1))")
     assert again[0] in others
-    browser.open(address(folder, "run.html", f"#{again[0]}"), READY)
-    assert "measured again since" in browser.run("document.getElementById('run').textContent")
+    browser.open(folder / "run.html", f"#{again[0]}", ready=READY)
+    assert "measured again since" in browser.js("document.getElementById('run').textContent")
 
 
 def test_a_hostile_recipe_can_be_measured_again_from_the_line_that_is_shown(browser, folder, site):
-    browser.open(address(folder, "run.html", f"#{key_of(site, HOSTILE)}"), READY)
-    assert "--only '<img src=x" in browser.run("document.querySelector('#run pre').textContent")
+    browser.open(folder / "run.html", f"#{key_of(site, HOSTILE)}", ready=READY)
+    assert "--only '<img src=x" in browser.js("document.querySelector('#run pre').textContent")
 
 
 # Compare
@@ -252,34 +252,34 @@ def test_a_hostile_recipe_can_be_measured_again_from_the_line_that_is_shown(brow
 
 def test_the_pages_apply_the_same_rule_as_python(browser, folder, site):
     records = list({key(record): record for record in site.records}.values())
-    browser.open(address(folder, "compare.html"), READY)
+    browser.open(folder / "compare.html", ready=READY)
     for one, two in itertools.combinations(records[::3], 2):
         expected = guard(conditions(one), conditions(two))
         rows = [conditions(record) for record in (one, two)]
-        found = browser.run(f"window.paretoboard.guard({json.dumps(rows[0])}, {json.dumps(rows[1])})")
+        found = browser.js(f"window.paretoboard.guard({json.dumps(rows[0])}, {json.dumps(rows[1])})")
         assert found["level"] == expected.level
         assert found["differences"] == [dataclasses.asdict(each) for each in expected.differences]
 
 
 def test_two_machines_get_a_banner_with_the_reason_and_no_difference(browser, folder, site):
     pair = [key_of(site, "ort-int8"), key_of(site, "ort-fp32", machine="e")]
-    browser.open(address(folder, "compare.html", f"#sel={','.join(pair)}"), READY)
-    assert browser.run("document.querySelector('.banner').dataset.level") == "different"
-    assert "machine (hardware fingerprint)" in browser.run("document.querySelector('.banner').textContent")
-    assert browser.run("document.querySelectorAll('.delta').length") == 0
+    browser.open(folder / "compare.html", f"#sel={','.join(pair)}", ready=READY)
+    assert browser.js("document.querySelector('.banner').dataset.level") == "different"
+    assert "machine (hardware fingerprint)" in browser.js("document.querySelector('.banner').textContent")
+    assert browser.js("document.querySelectorAll('.delta').length") == 0
 
 
 def test_another_environment_is_compared_and_said(browser, folder, site):
     pair = [key_of(site, "ort-fp32"), key_of(site, "ort-fp32", environment="d")]
-    browser.open(address(folder, "compare.html", f"#sel={','.join(pair)}"), READY)
-    assert browser.run("document.querySelector('.banner').dataset.level") == "compatible"
-    assert browser.run("document.querySelectorAll('.delta').length") > 0
+    browser.open(folder / "compare.html", f"#sel={','.join(pair)}", ready=READY)
+    assert browser.js("document.querySelector('.banner').dataset.level") == "compatible"
+    assert browser.js("document.querySelectorAll('.delta').length") > 0
 
 
 def test_two_of_a_board_are_compared_on_the_same_images(browser, folder, site):
     pair = [key_of(site, "ort-fp32"), key_of(site, "ort-int8")]
-    browser.open(address(folder, "compare.html", f"#sel={','.join(pair)}"), READY)
-    text = browser.run("document.querySelector('.sides').textContent")
+    browser.open(folder / "compare.html", f"#sel={','.join(pair)}", ready=READY)
+    text = browser.js("document.querySelector('.sides').textContent")
     assert "McNemar" in text
     assert "as of independent numbers" in text
 
@@ -292,8 +292,8 @@ def test_what_a_board_leaves_out_is_counted_explained_and_listed(browser, folder
     found = left_out(site.runs, record.task, record.profile, record.provenance.hardware_id)
     assert found.count == 1
     assert found.sentence.startswith("1 stored result is not on this page: 1 measured again since")
-    browser.open(address(folder, links.EXPLORE, found.link.removeprefix(links.EXPLORE)), READY)
-    assert len(browser.run(SHOWN_IDS)) == found.count
+    browser.open(folder / links.EXPLORE, found.link.removeprefix(links.EXPLORE), ready=READY)
+    assert len(browser.js(SHOWN_IDS)) == found.count
 
 
 def test_runs_from_before_a_task_changed_are_left_out_for_that(site):
@@ -320,5 +320,5 @@ def test_there_is_no_page_for_each_run_and_every_run_is_in_its_shard(site):
 def test_a_site_without_runs_has_the_pages(browser, tmp_path):
     output.write(pages.files(site_of([])), tmp_path)
     for page in ("explore.html", "run.html", "compare.html"):
-        browser.open(address(tmp_path, page), READY)
-        assert browser.troubles == []
+        browser.open(tmp_path / page, ready=READY)
+        assert browser.complaints() == []

@@ -81,8 +81,7 @@ def browser(tmp_path_factory):
 @pytest.fixture
 def tab(browser):
     found = browser.page()
-    offline = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-    found.send("Network.emulateNetworkConditions", **offline)
+    found.offline()
     return found
 
 

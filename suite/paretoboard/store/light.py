@@ -224,7 +224,7 @@ def _paths(table: pa.Table, where: str, *, packed: bool) -> pa.Array:
 
 
 def _ordered(frames: Sequence[pd.DataFrame], damaged: Iterable[str]) -> pd.DataFrame:
-    """All rows by time, then by run and by where it ran; of texts that repeat the categories are in alphabetical order."""
+    """All rows by time, then by run and by where it ran; categories of texts are in alphabetical order."""
     columns = {}
     for name in frames[0].columns:
         pieces = [frame[name] for frame in frames if len(frame)] or [frames[0][name]]
