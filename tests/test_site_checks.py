@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import io
 import json
 import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from builders import board_records
+from builders import board_records, run_record
 from chromium import Chromium
 from conftest import REPOSITORY
-from paretoboard import claims
+from paretoboard import claims, regressions
+from paretoboard.store import light
 from paretoboard_reports import output, pages
 from paretoboard_reports.view.claims import tables
 from planted_nights import nights
@@ -204,22 +207,56 @@ def test_the_keyboard_alone_reaches_every_link_and_control(folders, tab):
         assert reached >= wanted, path
 
 
-def test_a_printed_board_has_every_row_every_column_and_no_controls(folders, tab):
+def test_a_printed_board_has_every_row_every_column_and_no_controls(folders, tab, tmp_path):
     pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed: printed pages can't be read back")
-    folder = folders["usual"]
-    tab.open(next(folder.glob("boards/*.html")))
+    many = [run_record(f"recipe-{number}", accuracy=0.9 + number / 1000) for number in range(30)]
+    output.write(pages.files(site_of([run_record(), *many])), tmp_path)
+    tab.open(next(tmp_path.glob("boards/*.html")))
     heads = tab.js(
         "[...document.querySelector('.ranking').tHead.rows[0].cells].filter(c => !c.hidden).map(c => c.innerText)"
     )
     names = tab.js("[...document.querySelectorAll('tbody.row .name')].map(name => name.textContent)")
-    printed = tab.send("Page.printToPDF", preferCSSPageSize=True)["data"]
-    file = folder.parent / "board.pdf"
-    file.write_bytes(base64.b64decode(printed))
-    text = " ".join(page.extract_text() for page in pypdf.PdfReader(file).pages)
-    squeezed = re.sub(r"\s+", "", text)
-    for word in [*names, *(head.split("\n")[0] for head in heads)]:
-        assert re.sub(r"\s+", "", word) in squeezed, word
+    assert len(names) == 31
+    (tmp_path / "board.pdf").write_bytes(base64.b64decode(tab.send("Page.printToPDF", preferCSSPageSize=True)["data"]))
+    sheets = [re.sub(r"\s+", "", page.extract_text()) for page in pypdf.PdfReader(tmp_path / "board.pdf").pages]
+    text = "".join(sheets)
+    for head in heads:
+        assert re.sub(r"\s+", "", head.split("\n")[0]) in text, head
+    assert [name for name in names if re.sub(r"\s+", "", name) not in text] == []
     assert "Reset" not in text
+
+
+def test_with_forced_colours_a_board_is_not_blank(folders, tab):
+    tab.send("Emulation.setEmulatedMedia", features=[{"name": "forced-colors", "value": "active"}])
+    tab.open(next(folders["usual"].glob("boards/*.html")))
+    assert tab.js("matchMedia('(forced-colors: active)').matches")
+    clip = tab.js(
+        "(() => { const b = document.querySelector('.plot.wide').getBoundingClientRect();"
+        " return {x: b.x + scrollX, y: b.y + scrollY, width: b.width, height: b.height, scale: 1}; })()"
+    )
+    shot = tab.send("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+    with Image.open(io.BytesIO(base64.b64decode(shot["data"]))) as image:
+        counts = sorted((count for count, _ in image.convert("L").getcolors(256)), reverse=True)
+    # The paper, and marks, lines and labels that are not of its colour.
+    assert sum(counts[1:]) > 0.01 * sum(counts)
+
+
+def test_results_that_answer_different_questions_are_on_no_common_page(tmp_path):
+    usual = board_records()
+    elsewhere = [
+        dataclasses.replace(
+            record,
+            recipe=f"{record.recipe}-elsewhere" if record.recipe != "baseline" else record.recipe,
+            provenance=dataclasses.replace(record.provenance, hardware_id="f" * 64),
+        )
+        for record in usual
+    ]
+    output.write(pages.files(site_of([*usual, *elsewhere])), tmp_path)
+    boards = [path.read_text(encoding="utf-8") for path in sorted(tmp_path.glob("boards/*.html"))]
+    assert len(boards) == 2
+    # Each names only its own rows, in the table, the drawings and the downloads.
+    assert sorted("-elsewhere" in html for html in boards) == [False, True]
+    assert regressions.find(light.of([*usual, *elsewhere])).changes == ()
 
 
 def test_no_file_names_another_host(folders):
