@@ -74,15 +74,15 @@ def test_recommend_names_the_recipe_its_file_and_a_snippet_that_runs(results: Pa
 def test_recommend_says_what_builds_a_file_that_is_not_here(results: Path, task: Path) -> None:
     done = call("recommend", task, "--max-drop", "0.01", "--minimize", "size", "--results", results)
     assert done.returncode == 0, done.stderr
-    assert f"paretoboard run quick/digits --only ort-int8-dynamic --results {results}" in done.stdout
+    again = f"--only ort-int8-dynamic --profile cpu-1 --fresh --results {results}"
+    assert f"paretoboard run quick/digits {again}" in done.stdout
 
 
 def test_the_file_of_an_ablation_is_built_with_its_recipe(tmp_path: Path) -> None:
     at = board_records()[0].started_at
-    assert (
-        find(tmp_path, "t", "stacked:first-1", at).command == f"paretoboard run t --only stacked --results {tmp_path}"
-    )
-    assert find(tmp_path, "t", "baseline", at).command == f"paretoboard run t --results {tmp_path}"
+    again = f"--profile cpu-1 --fresh --results {tmp_path}"
+    assert find(tmp_path, "t", "stacked:first-1", "cpu-1", at).command == f"paretoboard run t --only stacked {again}"
+    assert find(tmp_path, "t", "baseline", "cpu-1", at).command == f"paretoboard run t {again}"
 
 
 def test_recommend_for_programs_has_the_same_in_the_units_of_the_records(results: Path, task: Path) -> None:

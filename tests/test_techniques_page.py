@@ -65,7 +65,7 @@ def test_families_hold_every_technique_once():
 def test_a_forest_has_a_dot_for_each_known_effect_inside_the_drawing():
     rows = [row for row in page(board_records()).boards[0].ranked if not row.is_baseline]
     lines = [
-        ForestLine(name=row.recipe, link="#", speed=row.speedup, quality=row.quality_effect if index else None)
+        ForestLine(name=row.recipe, speed=row.speedup, quality=row.quality_effect if index else None)
         for index, row in enumerate(rows)
     ]
     root = ET.fromstring(forest_plot(lines, "all", "forest"))

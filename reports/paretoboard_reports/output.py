@@ -48,7 +48,7 @@ def write(files: Iterable[SiteFile], folder: Path) -> Path:
             _write(_inside(folder, file.path), file.content)
     if index is not None:
         _write(_inside(folder, index.path), index.content)
-    # Old names stay listed until their files are gone: a kill in between leaves nothing behind for good.
+    # Old names stay listed until their files are gone: a kill in between leaves no old page behind for good.
     stale = sorted(before - set(written))
     for path in stale:
         _inside(folder, path).unlink(missing_ok=True)

@@ -81,12 +81,15 @@ def read(results: Path) -> Site:
 
 def _timings(results: Path, records: Iterable[RunRecord], history: pd.DataFrame) -> Mapping[str, tuple[Histogram, ...]]:
     """How long the calls of those runs took that a board shows in full, one file read at a time."""
-    paths = dict(zip(zip(history["run_id"], history["started_at"], strict=True), history["path"], strict=True))
+    columns = ("run_id", "started_at", "hardware_id", "environment_id")
+    rows = zip(*(history[name] for name in columns), strict=True)
+    paths = dict(zip(rows, history["path"], strict=True))
     found = {}
     for group in groups(records):
         for cell in group.cells:
             record = cell.latest
-            path = paths.get((record.run_id, record.started_at))
+            made = record.provenance
+            path = paths.get((record.run_id, record.started_at, made.hardware_id, made.environment_id))
             calls = store.calls_of(results / path) if path is not None and record.status == "ok" else None
             if calls is not None:
                 found[key(record)] = histograms(*calls)

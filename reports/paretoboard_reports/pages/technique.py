@@ -42,7 +42,6 @@ def _lines(uses: Sequence[Use]) -> list[ForestLine]:
     return [
         ForestLine(
             name=f"{use.row.recipe} · {use.board.task}",
-            link=links.row(use.board.anchor, use.row.anchor),
             speed=use.speed,
             quality=use.row.quality_effect,
         )

@@ -31,7 +31,7 @@ def files(site: Site) -> Iterator[SiteFile]:
     found = site.regressions
     # One night is no trend.
     every = [each for each in shown(found) if len(each.nights) > 1]
-    longest = max((len(series.nights) for series in found.series), default=0)
+    longest = max((len(segment) for series in found.series for segment in series.segments), default=0)
     yield SiteFile(
         path=links.TRENDS,
         content=html(

@@ -53,7 +53,7 @@
     const [, unit, factor] = MEASURED[name];
     if (row[name] === null) return "–";
     const low = row[name + "_low"], high = row[name + "_high"];
-    const half = low === null || low === undefined ? "" : ` ± ${((factor * (high - low)) / 2).toPrecision(2)}`;
+    const half = low == null || high == null ? "" : ` ± ${((factor * (high - low)) / 2).toPrecision(2)}`;
     return `${digits(row[name] * factor)}${half} ${unit}`;
   }
 

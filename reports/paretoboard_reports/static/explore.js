@@ -123,7 +123,7 @@
 
   function half(row, name, factor) {
     const low = columns(name + "_low"), high = columns(name + "_high");
-    if (!low || Number.isNaN(low.data[row]) || Number.isNaN(high.data[row])) return "";
+    if (!low || !Number.isFinite(low.data[row]) || !Number.isFinite(high.data[row])) return "";
     return " ± " + ((factor * (high.data[row] - low.data[row])) / 2).toPrecision(2);
   }
 

@@ -26,10 +26,9 @@ _LONGEST: Final = 52
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForestLine:
-    """One recipe: its name, where it links to, and its effects."""
+    """One recipe: its name and its effects."""
 
     name: str
-    link: str
     speed: Effect | None
     quality: Effect | None
 
@@ -83,8 +82,9 @@ def _span(effect: Effect) -> tuple[float, float, float]:
 
 
 def _speed_axis(spans: Sequence[tuple[float, float, float]], bottom: float) -> _Axis:
-    values = [value for span in spans for value in span if value > 0]
-    low, high = min(0.9, *values), max(1.1, *values)
+    # An interval of too few windows is open: it reaches from nothing to infinity.
+    values = [value for span in spans for value in span if 0 < value < math.inf]
+    low, high = min([0.9, *values]), max([1.1, *values])
     return _Axis(
         place=_scale(math.log(low), math.log(high), _LEFT, math.log),
         ticks=log_ticks(low, high, 6),
@@ -96,8 +96,8 @@ def _speed_axis(spans: Sequence[tuple[float, float, float]], bottom: float) -> _
 
 
 def _points_axis(spans: Sequence[tuple[float, float, float]], bottom: float) -> _Axis:
-    values = [value for span in spans for value in span]
-    low, high = min(-0.5, *values), max(0.5, *values)
+    values = [value for span in spans for value in span if math.isfinite(value)]
+    low, high = min([-0.5, *values]), max([0.5, *values])
     return _Axis(
         place=_scale(low, high, _RIGHT, lambda value: value),
         ticks=linear_ticks(low, high, 5),
@@ -128,7 +128,7 @@ def _draw(root: ET.Element, lines: Sequence[ForestLine], which: str, axis: _Axis
         if effect is None:
             continue
         value, low, high = _span(effect)
-        if which == "speed" and min(value, low, high) <= 0:
+        if not (math.isfinite(low) and math.isfinite(high)) or (which == "speed" and min(value, low, high) <= 0):
             continue
         y = _TOP + _LINE * (index + 0.5)
         mark = ET.SubElement(root, "g", {"class": f"effect {effect.verdict}"})

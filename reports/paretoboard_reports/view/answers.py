@@ -97,8 +97,8 @@ def across(boards: Sequence[Board]) -> tuple[Across, ...]:
     """The answers of every board where one of them is not the model as it is, in the boards' order."""
     found = []
     for board in boards:
-        by_purpose = {answer.purpose: answer for answer in board.answers if not answer.row.is_baseline}
-        if by_purpose:
+        by_purpose = {answer.purpose: answer for answer in board.answers}
+        if any(not answer.row.is_baseline for answer in board.answers):
             found.append(
                 Across(
                     board=board,

@@ -153,7 +153,7 @@ def _on_board(measured: Measured | None, boards: Sequence[Board]) -> tuple[str, 
         return "", ""
     for board in boards:
         same = (board.task, board.profile) == (measured.link.task, measured.profile)
-        if same and board.anchor.endswith(measured.hardware_id[:6]):
+        if same and board.hardware_id == measured.hardware_id:
             rows = [row.anchor for row in board.rows if row.recipe == measured.link.recipe]
             return (board.anchor, rows[0]) if rows else (board.anchor, "")
     return "", ""

@@ -26,17 +26,19 @@ class Built:
     command: str  # that builds it
 
 
-def find(results: Path, task: str, recipe: str, measured_at: datetime) -> Built:
-    """The file of the run of `recipe` that started at `measured_at`, by its content."""
+def find(results: Path, task: str, recipe: str, profile: str, measured_at: datetime) -> Built:
+    """The file of the run of `recipe` under `profile` that started at `measured_at`, by its content."""
     from paretoboard import store
 
     # What an ablation adds to a recipe is built with that recipe: "stacked:first-1" with "stacked".
     whole = recipe.partition(":")[0]
     only = "" if whole == BASELINE else f" --only {shlex.quote(whole)}"
-    command = f"paretoboard run {shlex.quote(task)}{only} --results {shlex.quote(str(results))}"
+    # A run that is known is not made again unless it is asked for.
+    where = f"--profile {shlex.quote(profile)} --fresh --results {shlex.quote(str(results))}"
+    command = f"paretoboard run {shlex.quote(task)}{only} {where}"
     missing = Built(folder=None, file=None, snippet="", command=command)
     records = store.read(results, tasks=[task]).records
-    same = [r for r in records if r.task == task and r.recipe == recipe and r.started_at == measured_at]
+    same = [r for r in records if (r.recipe, r.profile, r.started_at) == (recipe, profile, measured_at)]
     info = next((record.artifact for record in same if record.artifact is not None), None)
     folder = _folder(results, info) if info is not None else None
     if folder is None:

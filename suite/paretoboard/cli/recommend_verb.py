@@ -100,7 +100,7 @@ def _built(folder: Path, board: Board, recipe: str) -> Built | None:
     from paretoboard.cli.artifacts import find
     from paretoboard_reports.view.answers import row_of
 
-    return find(folder, board.task, recipe, row_of(board.rows, recipe).measured_at) if recipe else None
+    return find(folder, board.task, recipe, board.profile, row_of(board.rows, recipe).measured_at) if recipe else None
 
 
 def _print(board: Board, said: Advice, built: Built | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 - typer reads it
@@ -127,11 +128,11 @@ def _csv(rows: pd.DataFrame) -> str:
 
 
 def _json(rows: pd.DataFrame) -> str:
-    """Rows as a list; what was not measured is null."""
+    """Rows as a list; what was not measured, and the end of an open interval, is null."""
     plain = [
         {
             name: None
-            if isinstance(value, float) and value != value
+            if isinstance(value, float) and not math.isfinite(value)
             else value.isoformat()
             if isinstance(value, datetime)
             else value
