@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 from typing import TYPE_CHECKING
 
 from paretoboard import regressions
@@ -64,6 +67,16 @@ def full_html(records: Iterable[RunRecord]) -> str:
 def board_pages(folder: Path) -> str:
     """The pages of all boards of a site that was written into a folder, one after the other."""
     return "\n".join(found.read_text(encoding="utf-8") for found in sorted((folder / "boards").glob("*.html")))
+
+
+def full_pages(folder: Path) -> str:
+    """The same, and after them all that the page of a run says of the newest run of each row."""
+    shards = []
+    for path in sorted((folder / "data" / "runs").glob("*.js")):
+        packed = path.read_text(encoding="utf-8").rpartition(", ")[2].rstrip().removesuffix(");")
+        shards.append(json.loads(gzip.decompress(base64.b64decode(json.loads(packed)))))
+    details = [found["html"] for shard in shards for found in shard["full"].values()]
+    return "\n".join([board_pages(folder), *details])
 
 
 def index_html(records: Iterable[RunRecord], damaged: Sequence[str] = ()) -> str:

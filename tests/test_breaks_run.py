@@ -18,7 +18,7 @@ from paretoboard.records import Predictions
 from paretoboard.runtimes import gradcam
 from paretoboard.spec import DatasetUse, Subset
 from paretoboard_runners import jobs, quality, scoring
-from site_kit import board_pages
+from site_kit import full_pages
 
 DIGITS = DatasetUse(name="digits", subset=Subset(name="all"), train=Subset(name="all"))
 
@@ -113,4 +113,4 @@ def test_from_a_task_file_to_the_board(tiny_task: Path, tmp_path: Path) -> None:
         [*command, "report", "--results", str(tmp_path), "--out", str(tmp_path / "site")], capture_output=True
     )
     assert page.returncode == 0
-    assert "data:image/png;base64," in board_pages(tmp_path / "site")
+    assert "data:image/png;base64," in full_pages(tmp_path / "site")

@@ -20,7 +20,7 @@ from paretoboard import ablation, store
 from paretoboard.records import Comparison, RunRecord
 from paretoboard.spec import BASELINE, Recipe
 from paretoboard_reports.view import Contribution, Row, page
-from site_kit import board_html, board_pages
+from site_kit import board_html, full_pages
 
 PRUNE = ("prune.structured", {"parameters": 0.3})
 INT8 = ("quantize.static", {"per_channel": True})
@@ -317,6 +317,6 @@ def test_an_ablated_recipe_is_measured_part_by_part_from_the_task_file_to_the_pa
     assert found["left out"][1]["size_ratio"] < 0.5  # INT8 beside float32
     assert "stack, step by step" in call("board", task, "--results", results).stdout
     assert call("report", "--results", results, "--out", tmp_path / "site").returncode == 0
-    assert "Each technique left out" in board_pages(tmp_path / "site")
+    assert "Each technique left out" in full_pages(tmp_path / "site")
     again = call("run", task, "--results", results, *only)
     assert "0 measured, 4 known before" in again.stderr

@@ -35,7 +35,7 @@ from paretoboard.taskfile import subsets
 from paretoboard.techniques.detect import Boxes, InputSize
 from paretoboard.techniques.quantize import MixedQuantization
 from paretoboard_runners import jobs, quality, scoring
-from site_kit import board_pages
+from site_kit import full_pages
 from small_models import workbench
 
 USE = DetectionUse(head="anchor-free", score_threshold=0.01)
@@ -188,7 +188,7 @@ def test_the_terminal_and_programs_are_told_map_with_verdicts(scenes_task: Path,
 def test_the_page_says_average_precision_by_class(scenes_results: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "paretoboard", "report", "--results", str(scenes_results), "--out", str(tmp_path)]
     subprocess.run(command, capture_output=True, text=True, check=True)
-    page = board_pages(tmp_path)
+    page = full_pages(tmp_path)
     assert "Average precision by class" in page
     assert "mAP on the same 60 images; both from the same images drawn again" in page
 

@@ -24,7 +24,7 @@ from paretoboard.errors import DataError
 from paretoboard.models import build
 from paretoboard.spec import DetectionUse, Preprocess, Subset, Weights
 from paretoboard_runners.scoring.boxes import detections_of
-from site_kit import board_pages
+from site_kit import full_pages
 
 FILE = "fastestdet_352_coco.onnx"
 SHA256 = "31cb14c017fce347cb4c846ec62fdf00d76bb3beecdf4be21e7116ac67feb880"
@@ -113,7 +113,7 @@ def test_int8_and_pruning_run_on_coco_from_the_task_to_paired_verdicts(data_root
         assert rows[name]["metrics"]["mAP"]["n"] == 100
         assert rows[name]["verdicts"]["mAP"]["verdict"] in ("better", "worse", "same", "undecided")
     call("report", "--out", str(tmp_path / "site"))
-    page = board_pages(tmp_path / "site")
+    page = full_pages(tmp_path / "site")
     assert "mAP on the same 100 images; both from the same images drawn again" in page
 
 

@@ -21,7 +21,7 @@ from own_networks import CLASSES, SIDE, onnx_model, write_images, write_module, 
 from paretoboard import taskfile
 from paretoboard.taskfile.subsets import read_ids
 from pickles import FileMaker
-from site_kit import board_pages
+from site_kit import full_pages
 
 COMMAND = Path(sys.executable).with_name("paretoboard")
 
@@ -261,7 +261,7 @@ def test_a_file_of_ones_own_gives_a_board_whose_baseline_is_onnx_runtime(kind: s
     assert set(rows) == {"baseline", "ort-int8"}
     page = outside / "site"
     assert paretoboard("report", "--results", results, "--out", page, cwd=outside).returncode == 0
-    assert "the baseline is ONNX Runtime" in board_pages(page)
+    assert "the baseline is ONNX Runtime" in full_pages(page)
 
 
 def test_a_torch_technique_on_a_file_is_refused_before_anything_runs(outside: Path) -> None:
@@ -325,7 +325,7 @@ def test_without_weights_costs_are_measured_and_quality_never(outside: Path) -> 
     assert "Quality not measured: weights missing" in text
     page = outside / "site"
     assert paretoboard("report", "--results", results, "--out", page, cwd=outside).returncode == 0
-    assert "uality not measured: weights missing" in board_pages(page)
+    assert "uality not measured: weights missing" in full_pages(page)
 
     (data / "weights" / "own.pth").write_bytes(stream.getvalue())
     done = paretoboard(*command, cwd=outside, timeout=400)
