@@ -90,6 +90,7 @@ def test_onnxruntime_agrees_on_999_of_1000_images(baseline: Baseline, tmp_path: 
     assert (guesses == baseline.guesses).mean() >= 0.999
 
 
+@pytest.mark.usefixtures("exact_int8")
 def test_static_int8_loses_at_most_half_a_point(
     baseline: Baseline, cifar_images: Images, cifar10_root: Path, tmp_path: Path
 ) -> None:

@@ -148,6 +148,7 @@ def test_static_int8_weights_are_per_channel_and_activations_unsigned(tmp_path: 
         assert arrays[producers[node.input[0]].input[2]].dtype == np.uint8
 
 
+@pytest.mark.usefixtures("exact_int8")
 def test_static_int8_stays_near_the_float_network(tmp_path: Path) -> None:
     for made in (StaticQuantization(), StaticQuantization(per_channel=False), DynamicQuantization()):
         session = inference_session(graph_of(made, tmp_path), session_options(1))
