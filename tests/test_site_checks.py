@@ -213,7 +213,10 @@ def test_a_printed_board_has_every_row_every_column_and_no_controls(folders, tab
     output.write(pages.files(site_of([run_record(), *many])), tmp_path)
     tab.open(next(tmp_path.glob("boards/*.html")))
     # Printed, each row is a card that names its numbers, so that no page needs a heading.
-    heads = tab.js("[...new Set([...document.querySelectorAll('.ranking [data-l]')].map(cell => cell.dataset.l))]")
+    heads = tab.js(
+        "[...new Set([...document.querySelectorAll('.ranking [data-l]')]"
+        ".filter(cell => !cell.hidden).map(cell => cell.dataset.l))]"
+    )
     names = tab.js("[...document.querySelectorAll('tbody.row .name')].map(name => name.textContent)")
     assert len(names) == 31
     (tmp_path / "board.pdf").write_bytes(base64.b64decode(tab.send("Page.printToPDF", preferCSSPageSize=True)["data"]))
