@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from paretoboard.regressions.acks import FILE, read_acks
 from paretoboard.regressions.model import STATES, Ack, Change, Cut, Key, Night, Noisy, Regressions, Series, State
 from paretoboard.regressions.series import series_of
-from paretoboard.regressions.shifts import changes, cuts, noisy
+from paretoboard.regressions.shifts import LOOK_AHEAD, changes, cuts, noisy
 
 if TYPE_CHECKING:
     import datetime
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILE",
+    "LOOK_AHEAD",
     "STATES",
     "Ack",
     "Change",
