@@ -89,8 +89,9 @@ def spend(
     here = Machine(now, times, broken)
     begun = begin(results, now)
     begun = dataclasses.replace(begun, distrust=begun.distrust or distrust)
-    nightlies.write(results, begun)
     before, _ = nightlies.read_all(results)
+    goes_on = any(each.file_name == begun.file_name for each in before)
+    nightlies.write(results, begun)
     known = known_in(results)
     history = nightlies.trusted(store.history(results), before)
     first = night.awaited(regressions.find(history), PRINTS.hardware_id)
@@ -104,8 +105,9 @@ def spend(
         known=known,
         clock=here.minutes,
     )
-    held.resume()
-    todo = night.ordered(RUNS, known, PRINTS, first=first, since=begun.started_at)
+    if goes_on:
+        held.resume()
+    todo = night.ordered(RUNS, known, PRINTS, first=first, since=begun.started_at if goes_on else None)
     done = held.measure(todo, deadline=now.timestamp() + 60 * minutes)
     if ends:
         done = dataclasses.replace(done, ended_at=here.now)
@@ -116,7 +118,11 @@ def spend(
 def level(results: Path, count: int) -> datetime:
     """Some nights on which every recipe is as fast as ever, within a fraction of a percent; the next night."""
     for number in range(count):
-        spend(results, FIRST + timedelta(days=number), lambda name, again, n=number: 1 + 0.001 * (-1) ** n)
+        here = Machine(FIRST + timedelta(days=number), lambda name, again, n=number: 1 + 0.001 * (-1) ** n)
+        begun = begin(results, here.now, known={})
+        for run in RUNS:
+            store.append(results, here.measure(run, lambda progress: None))
+        nightlies.write(results, dataclasses.replace(begun, ended_at=here.now))
     return FIRST + timedelta(days=count)
 
 

@@ -175,13 +175,14 @@ class _Call:
         from paretoboard_runners import nightly as night
         from paretoboard_runners.judging import local_runner
 
+        goes_on = any(each.file_name == begun.file_name for each in before)
         begun = self._checked(runs, begun)
         names = {run.task for run in runs}
         known = store.known(self.results, tasks=names)
         history = nightlies.trusted(store.history(self.results, tasks=names), before)
         judge = self._judge()
         first = night.awaited(judge(history), prints.hardware_id)
-        todo = night.ordered(runs, known, prints, first=first, since=begun.started_at)
+        todo = night.ordered(runs, known, prints, first=first, since=begun.started_at if goes_on else None)
         try:
             with local_runner(self.results, self.data_root, prints, fresh_seeds=True) as runner, observer() as told:
                 held = night.Night(
@@ -193,7 +194,8 @@ class _Call:
                     judge=judge,
                     known=known,
                 )
-                held.resume()
+                if goes_on:
+                    held.resume()
                 done = held.measure(todo, deadline=deadline)
         except KeyboardInterrupt:
             say("Interrupted. Every finished run is stored; the same command goes on from here.")
