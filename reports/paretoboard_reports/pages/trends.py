@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
-from paretoboard.regressions import STATES
-from paretoboard.regressions.shifts import LEAST_NIGHTS
+from paretoboard.regressions import STATES, shifts
 from paretoboard_reports import links
 from paretoboard_reports.output import SiteFile
 from paretoboard_reports.render import html
@@ -42,7 +41,7 @@ def files(site: Site) -> Iterator[SiteFile]:
             single=len(found.series) - len(every),
             drawn=every[:MOST_DRAWN],
             longest=longest,
-            least=LEAST_NIGHTS,
+            least=shifts.LEAST_NIGHTS,
         ),
     )
     changes = [told(change) for change in found.changes]
@@ -57,7 +56,8 @@ def files(site: Site) -> Iterator[SiteFile]:
             cuts=_cuts(found),
             most=MOST_LISTED,
             longest=longest,
-            least=LEAST_NIGHTS,
+            least=shifts.LEAST_NIGHTS,
+            rule=shifts,
             shown={each.series.key: each for each in every if each.changes},
         ),
     )
