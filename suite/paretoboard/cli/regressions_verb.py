@@ -30,6 +30,7 @@ def regressions(
     Exits with 1 where a regression is confirmed and neither fixed nor acknowledged in acks.toml of the results.
     """
     from paretoboard.regressions import of_folder
+    from paretoboard_reports.view.evidence import addresses
     from paretoboard_reports.view.nights import told
 
     found = of_folder(options.results_folder(results))
@@ -37,7 +38,9 @@ def regressions(
         print(f"left out: {line}", file=sys.stderr)
     changes = [told(change) for change in found.changes]
     if form == "json":
-        print(json.dumps([_plain(each) for each in changes], indent=1))
+        pages = addresses(found)
+        plain = [_plain(each, pages.get(each.anchor)) for each in changes]
+        print(json.dumps(plain, indent=1))
     else:
         print("\n".join(_markdown(changes) if form == "md" else _lines(changes)))
     print(_summary(found), file=sys.stderr)
@@ -81,7 +84,7 @@ def _markdown(changes: list[Told]) -> Iterator[str]:
         yield f"| {' | '.join(cell.strip().replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _plain(each: Told) -> dict[str, Any]:
+def _plain(each: Told, page: str | None) -> dict[str, Any]:
     change = each.change
     return {
         "series": change.series.key.name,
@@ -103,6 +106,7 @@ def _plain(each: Told) -> dict[str, Any]:
         "confirmed": change.confirmed,
         "asked": change.asked,
         "command": each.command,
+        "page": page,
         "acknowledged": None if change.ack is None else {"by": change.ack.by, "reason": change.ack.reason},
     }
 
