@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
+import re
 import subprocess
 import sys
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from builders import board_records
+from builders import board_records, run_record
 from paretoboard import regressions, store
 from paretoboard.regressions import Ack
+from paretoboard.store import light
 from paretoboard_reports import links, pages
 from paretoboard_reports.pages import trends
 from paretoboard_reports.svg import series_plot, sparkline
+from paretoboard_reports.view import evidence
 from paretoboard_reports.view.nights import shown, told
-from planted_nights import nights
+from planted_nights import FIRST, nights
 from site_kit import files_of, site_of_history
 from test_report_page import HOSTILE, Elements
 
@@ -94,11 +98,11 @@ def test_the_feed_is_atom_with_an_entry_for_each_change(planted):
     assert len(entries) == len(found.changes)
     ids = [entry.find(f"{ATOM}id").text for entry in entries]
     assert len(set(ids)) == len(ids)
+    made = files(planted)
     anchors = {attrs.get("id") for _, attrs in Elements(files(planted)[links.REGRESSIONS].decode()).tags}
     for entry in entries:
-        page, _, anchor = entry.find(f"{ATOM}link").get("href").partition("#")
-        assert page == links.REGRESSIONS
-        assert anchor in anchors
+        assert entry.find(f"{ATOM}link").get("href") in made
+        assert entry.find(f"{ATOM}id").text.rpartition(":")[2] in anchors
         assert entry.find(f"{ATOM}updated").text.endswith("T00:00:00Z")
 
 
@@ -113,7 +117,8 @@ def test_hostile_names_are_text_on_the_pages_and_in_the_feed():
         recipe=HOSTILE, title=HOSTILE, hardware_name=HOSTILE
     )
     made = files(history)
-    for path in (links.TRENDS, links.REGRESSIONS):
+    (page,) = (path for path in made if path.startswith("changes/"))
+    for path in (links.TRENDS, links.REGRESSIONS, page):
         assert "<img" not in made[path].decode()
         assert "{{ 7 * 7 }}" in text_of(made[path])
     (entry,) = ET.fromstring(made[links.FEED]).findall(f"{ATOM}entry")
@@ -146,6 +151,113 @@ def test_a_machine_has_a_page_with_its_fingerprint_its_software_and_its_boards()
     for value in (records[0].provenance.hardware["cpu"], records[0].title):
         assert value in html
     assert links.hardware(hardware_id) in made[links.INDEX].decode()
+
+
+def change_pages(made):
+    return {path: content for path, content in made.items() if path.startswith("changes/")}
+
+
+def test_every_change_has_a_page_of_its_own_with_all_that_speaks_for_it(planted):
+    found = regressions.find(planted)
+    made = files(planted)
+    assert set(change_pages(made)) == {evidence.page_of(change) for change in found.changes}
+    listed = made[links.REGRESSIONS].decode()
+    for change in found.changes:
+        path = evidence.page_of(change)
+        each, html = told(change), text_of(made[path])
+        assert f'href="{path}"' in listed
+        for text in (f"{each.before} → {each.after}", each.by, each.rule, change.state, each.command):
+            assert text in html
+        assert html.count("✓ confirms") == change.confirmed
+        assert html.count("✗ does not") == change.asked - change.confirmed
+        assert f"git log --oneline {change.last_good.commit}..{change.first.commit}" in html
+        assert f"--good {change.last_good.commit} --bad {change.first.commit}" in html
+        assert "The same software before and after" in html
+        drawing = re.search(r"<svg class=\"series.*?</svg>", made[path].decode(), re.DOTALL)
+        assert len(list(ET.fromstring(drawing[0]).iter("circle"))) == len(change.series.nights)
+
+
+def test_the_nights_of_a_page_are_ten_before_and_those_that_were_asked(planted):
+    found = regressions.find(planted)
+    (change,) = found.of("confirmed")
+    lines = evidence.evidence(change, found).nights
+    place = change.series.nights.index(change.first)
+    shown_nights = change.series.nights[place - evidence.NIGHTS_BEFORE : place + 1 + change.asked]
+    assert [line.day for line in lines] == [night.day.isoformat() for night in shown_nights]
+    assert [line.says for line in lines].index("first") == evidence.NIGHTS_BEFORE
+    assert lines[0].interval == "[0.99, 1.01]" or lines[0].interval.startswith("[")
+
+
+def test_the_text_to_acknowledge_a_change_acknowledges_it(planted, tmp_path):
+    found = regressions.find(planted)
+    (change,) = found.of("confirmed")
+    (tmp_path / "acks.toml").write_text(evidence.evidence(change, found).acknowledge)
+    (known,) = regressions.find(planted, regressions.read_acks(tmp_path)).of("acknowledged")
+    assert known.first == change.first
+    html = text_of(files(planted, regressions.read_acks(tmp_path))[evidence.page_of(known)])
+    assert "your name: why this is accepted" in html
+    assert "[[ack]]" not in html
+
+
+def test_the_page_of_a_change_in_a_series_that_was_cut_says_where_and_by_what():
+    history = nights(["step"], count=80, at=60, noise=0.003)
+    early = history["started_at"] < history["started_at"].iloc[0] + datetime.timedelta(days=30)
+    older = json.dumps({"libraries": {"torch": "2.0"}, "microcode": "0x1", "gpu_driver": "550.1"})
+    newer = json.dumps({"libraries": {"torch": "2.1"}, "microcode": "0x2", "gpu_driver": "560.2"})
+    history["environment"] = [older if each else newer for each in early]
+    history["environment_id"] = [("a" if each else "b") * 64 for each in early]
+    (page,) = change_pages(files(history)).values()
+    html = text_of(page)
+    for text in ("libraries.torch: 2.0 → 2.1", "microcode: 0x1 → 0x2", "gpu_driver: 550.1 → 560.2"):
+        assert text in html
+
+
+def test_nights_of_another_version_of_the_task_are_named_and_never_compared():
+    history = nights(["step"], count=80, at=60, noise=0.003)
+    early = history["started_at"] < history["started_at"].iloc[0] + datetime.timedelta(days=30)
+    history["board_id"] = [("a" if each else "b") * 64 for each in early]
+    history.loc[early, "ratio"] *= 3
+    made = files(history)
+    (page,) = change_pages(made).values()
+    assert "The task changed (its version, images or settings): 30 nights" in text_of(page)
+    assert "The task changed" in text_of(made[links.TRENDS])
+
+
+def test_a_row_of_a_board_shows_its_open_regressions():
+    records = [
+        run_record(name, speedup=(2 if name == "ort-int8" else 1) / (1.05 if night >= 10 else 1), started_at=started_at)
+        for night in range(14)
+        for name in ("baseline", "ort-int8")
+        for started_at in (FIRST + datetime.timedelta(days=night),)
+    ]
+    made = files_of(records)
+    found = regressions.find(light.of(records))
+    (change,) = [each for each in found.of("confirmed") if each.series.key.recipe == "ort-int8"]
+    (board,) = (content.decode() for path, content in made.items() if re.match(r"boards/.*html", path))
+    tags = [attrs for tag, attrs in Elements(board).tags if tag == "a" and "alarm" in attrs.get("class", "")]
+    assert f"../{evidence.page_of(change)}" in {attrs["href"] for attrs in tags}
+    assert all(attrs["href"].removeprefix("../") in made for attrs in tags)
+    page = made[evidence.page_of(change)].decode()
+    assert f"{links.run(change.first.run_id)}" in page
+
+
+def test_pages_of_past_changes_are_bounded_and_open_ones_never(planted, monkeypatch):
+    monkeypatch.setattr(evidence, "MOST_PAST", 0)
+    found = regressions.find(planted)
+    kept = evidence.with_pages(found)
+    assert {change.state for change in kept} == {"confirmed"}
+    assert len(found.changes) > len(kept)
+    made = files(planted)
+    assert len(change_pages(made)) == len(kept)
+    targets = [link.get("href") for link in ET.fromstring(made[links.FEED]).iter(f"{ATOM}link")]
+    assert all(target.partition("#")[0] in made for target in targets)
+
+
+def test_names_that_look_alike_have_pages_of_their_own():
+    history = nights(["step", "step"], count=60, at=40, noise=0.003)
+    names = {"s0": "a b", "s1": "a-b"}
+    history["recipe"] = [names[name] for name in history["recipe"]]
+    assert len(change_pages(files(history))) == 2
 
 
 def call(results, *arguments):

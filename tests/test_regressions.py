@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import board_records
-from paretoboard import regressions
+from builders import board_records, run_record
+from paretoboard import regressions, store
 from paretoboard.errors import TaskFileError
 from paretoboard.regressions import Ack, read_acks
-from paretoboard.regressions.shifts import differences
-from paretoboard.store import light
+from paretoboard.regressions.shifts import BANDS, LEAST_NIGHTS, differences, stretches
+from paretoboard.store import calibrations, light
 from planted_nights import FIRST, nights
+from test_calibration import stored
 
 
 def day(number: int) -> datetime.date:
@@ -191,3 +192,80 @@ def test_acknowledgements_are_read_and_none_are_none(tmp_path):
     )
     expected = Ack(series="a/b:int8:cpu-1:0123abcd:speed", night=datetime.date(2026, 1, 2), reason="wanted", by="Ada")
     assert read_acks(tmp_path) == (expected,)
+
+
+def floors_for(frame, floor):
+    return {(str(frame["hardware_id"].iloc[0]), str(frame["profile"].iloc[0])): floor}
+
+
+@pytest.mark.parametrize(
+    ("floor", "noise", "limit"), [(0.0, 0.002, "least"), (0.035, 0.002, "floor"), (0.001, 0.012, "scatter")]
+)
+def test_a_change_says_which_of_three_thresholds_it_had_to_exceed(floor, noise, limit):
+    frame = nights(["step"], size=0.08, noise=noise, seed=2)
+    (change,) = regressions.find(frame, floors=floors_for(frame, floor)).changes
+    assert change.limit == limit
+    if limit == "floor":
+        assert change.band == floor
+    elif limit == "scatter":
+        assert change.band > max(floor, 0.02)
+    else:
+        assert change.band == 0.02
+
+
+def test_a_step_within_the_noise_floor_of_its_machine_is_no_change_of_speed():
+    frame = nights(["step", "drift"], size=0.04, noise=0.002, at=60)
+    assert len(regressions.find(frame).changes) >= 1
+    assert not regressions.find(frame, floors=floors_for(frame, 0.06)).changes
+    other = {("f" * 64, "cpu-1"): 0.06}
+    assert regressions.find(frame, floors=other).changes == regressions.find(frame).changes
+
+
+def test_the_noise_floor_of_times_says_nothing_of_quality():
+    frame = nights(["none"], noise=0.002)
+    late = frame["started_at"] >= frame["started_at"].iloc[0] + datetime.timedelta(days=60)
+    frame.loc[late, "quality"] *= 0.95
+    (change,) = regressions.find(frame, floors=floors_for(frame, 0.2)).changes
+    assert (change.series.key.what, change.limit, change.state) == ("quality", "least", "confirmed")
+
+
+def test_a_folder_is_judged_by_its_own_newest_calibrations_and_acknowledgements(tmp_path):
+    for number in range(14):
+        slower = 1.04 if number >= 8 else 1 + 0.001 * (number % 2)
+        started_at = FIRST + datetime.timedelta(days=number)
+        record = run_record("ort-int8", speedup=2 / slower, started_at=started_at)
+        store.append(tmp_path, record)
+    (change,) = regressions.of_folder(tmp_path).of("confirmed")
+    (tmp_path / "acks.toml").write_text(
+        f'[[ack]]\nseries = "{change.series.key.name}"\nnight = {change.first.day}\nreason = "wanted"\nby = "Ada"\n'
+    )
+    assert regressions.of_folder(tmp_path).of("acknowledged")
+    machine = {"hardware_id": change.series.key.hardware_id, "profile": change.series.key.profile}
+    early, late = (datetime.datetime(2026, 4, day, tzinfo=datetime.UTC) for day in (1, 2))
+    calibrations.keep(tmp_path, stored(**machine, noise_floor=0.01, measured_at=late))
+    calibrations.keep(tmp_path, stored(**machine, noise_floor=0.06, measured_at=early))
+    assert regressions.of_folder(tmp_path).changes
+    calibrations.keep(
+        tmp_path, stored(**machine, noise_floor=0.06, measured_at=late + datetime.timedelta(microseconds=1))
+    )
+    assert not regressions.of_folder(tmp_path).changes
+
+
+def test_a_damaged_calibration_is_named_and_the_rest_is_judged(tmp_path):
+    (tmp_path / "calibrations").mkdir()
+    (tmp_path / "calibrations" / "20260401T000000.000000Z-x-cpu-1.json").write_text("{")
+    store.append(tmp_path, run_record())
+    found = regressions.of_folder(tmp_path)
+    assert found.series
+    assert "not a calibration" in found.damaged[0]
+
+
+def test_a_level_begins_anew_after_a_step():
+    found = regressions.find(nights(["step"], size=0.05, noise=0.002, count=90, at=60))
+    (change,) = found.changes
+    parts = list(stretches(change.series, found.changes))
+    assert [part.nights[0].day for part in parts] == [day(0), day(60)]
+    assert parts[1].level == pytest.approx(1.05 * parts[0].level, rel=0.005)
+    assert all(BANDS * part.scatter < 0.02 for part in parts)
+    young = regressions.find(nights(["step"], noise=0.002, count=60 + LEAST_NIGHTS - 1, at=60))
+    assert [part.level is None for part in stretches(young.series[-1], young.changes)] == [False, True]

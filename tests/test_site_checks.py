@@ -122,6 +122,10 @@ def test_every_kind_of_page_is_among_those_that_are_looked_at(folders):
     assert found >= {"trends.html", "regressions.html", "methods.html", "data.html", "claims.html"}
 
 
+def test_the_page_of_a_change_is_among_those_of_many_nights(folders):
+    assert "changes" in {path.relative_to(folders["nights"]).parts[0] for path, _ in pages_of(folders["nights"])}
+
+
 def test_no_page_asks_for_anything_but_its_own_files_or_complains(folders, tab):
     for path, mark in each_page(folders):
         tab.open(path, mark)

@@ -41,6 +41,11 @@ def row(board_anchor: str, row_anchor: str) -> str:
     return f"{board(board_anchor)}#{row_anchor}"
 
 
+def change(name: str) -> str:
+    """The page of one change between nights, by a name that no other change has."""
+    return f"changes/{slug(name)}.html"
+
+
 def technique(name: str) -> str:
     """The page of one technique, by its registered name: `prune.structured`."""
     return f"techniques/{slug(name)}.html"

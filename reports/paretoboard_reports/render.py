@@ -148,8 +148,8 @@ def _verdict_marker(verdict: str) -> Markup:
     return Markup(svg.verdict_marker(verdict))  # noqa: S704
 
 
-def _series_plot(shown: Shown, name: str) -> Markup:
-    return Markup(svg.series_plot(shown, name))  # noqa: S704
+def _series_plot(shown: Shown, name: str, size: svg.SeriesSize = "usual") -> Markup:
+    return Markup(svg.series_plot(shown, name, size))  # noqa: S704
 
 
 def _spark(shown: Shown) -> Markup:

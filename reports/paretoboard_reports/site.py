@@ -70,7 +70,9 @@ def read(results: Path) -> Site:
         page=boards,
         records=reading.records,
         history=history,
-        regressions=regressions.find(history, regressions.read_acks(results)),
+        regressions=regressions.find(
+            history, regressions.read_acks(results), floors=regressions.floors_of(calibrations)
+        ),
         damaged=tuple(damaged),
         calibrations=calibrations,
         rigor=_rigor(results),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from paretoboard_reports.pages import (
     assets,
     board,
+    change,
     claims,
     data,
     explore,
@@ -39,6 +40,7 @@ PAGES: Final[tuple[Pages, ...]] = (
     technique,
     hardware,
     trends,
+    change,
     claims,
     explore,
     run,

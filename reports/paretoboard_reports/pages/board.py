@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from paretoboard_reports import downloads, links
 from paretoboard_reports.output import SiteFile
 from paretoboard_reports.render import html
+from paretoboard_reports.view.evidence import open_pages, page_of
 from paretoboard_reports.view.history import left_out
 
 if TYPE_CHECKING:
@@ -22,7 +23,19 @@ def files(site: Site) -> Iterator[SiteFile]:
         missing = left_out(site.runs, newest.task, newest.profile, newest.provenance.hardware_id)
         path = links.board(board.anchor)
         cited = downloads.bibtex(board)
-        content = html("board_page.html.j2", path=path, board=board, bibtex=cited, left_out=missing)
+        made = newest.provenance
+        alarms = open_pages(
+            site.regressions, board_id=newest.board_id, profile=newest.profile, hardware_id=made.hardware_id
+        )
+        content = html(
+            "board_page.html.j2",
+            path=path,
+            board=board,
+            bibtex=cited,
+            left_out=missing,
+            alarms=alarms,
+            page_of=page_of,
+        )
         yield SiteFile(path=path, content=content)
         yield SiteFile(path=links.board_data(board.anchor, "csv"), content=downloads.csv_of(board))
         yield SiteFile(path=links.board_data(board.anchor, "json"), content=downloads.json_of(board))

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 NIGHTS: Final = (
     f"A night is compared with the median of up to {shifts.LOOK_BACK} nights before it, of the same software. It "
-    f"begins a new level if it is off by more than {100 * shifts.LEAST_STEP:g} % and {shifts.BANDS:g} times their "
-    f"scatter (1.4826 times the median absolute deviation), and that is confirmed where {shifts.CONFIRMS} of the next "
+    f"begins a new level if it is off by more than {100 * shifts.LEAST_STEP:g} %, {shifts.BANDS:g} times their "
+    "scatter (1.4826 times the median absolute deviation) and, of speed, the noise floor of the machine where it was "
+    f"calibrated, whichever is largest, and that is confirmed where {shifts.CONFIRMS} of the next "
     f"{shifts.LOOK_AHEAD} nights say the same. A level needs {shifts.LEAST_NIGHTS} nights, so no single one can be a "
     f"regression. Series that scatter by more than {100 * shifts.TOO_NOISY:g} % are listed as too noisy and left alone."
 )

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
-from paretoboard.regressions import STATES
-from paretoboard.regressions.shifts import LEAST_NIGHTS
+from paretoboard.regressions import STATES, shifts
 from paretoboard_reports import links
 from paretoboard_reports.output import SiteFile
 from paretoboard_reports.render import html
+from paretoboard_reports.view.evidence import addresses, others
 from paretoboard_reports.view.nights import cut_anchor, shown, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from paretoboard.regressions import Regressions
     from paretoboard_reports.site import Site
-    from paretoboard_reports.view.nights import Told
+from paretoboard_reports.view.nights import Told
 
 # Drawings and lines of a page that a phone can still hold; all rows are on the page Explore and in the data.
 MOST_DRAWN: Final = 24
@@ -41,10 +41,12 @@ def files(site: Site) -> Iterator[SiteFile]:
             count=len(every),
             single=len(found.series) - len(every),
             drawn=every[:MOST_DRAWN],
+            others={each.anchor: others(each.series, found.series) for each in every[:MOST_DRAWN]},
             longest=longest,
-            least=LEAST_NIGHTS,
+            least=shifts.LEAST_NIGHTS,
         ),
     )
+    evidence = addresses(found)
     changes = [told(change) for change in found.changes]
     by_state = {state: [each for each in changes if each.change.state == state] for state in STATES}
     yield SiteFile(
@@ -57,11 +59,13 @@ def files(site: Site) -> Iterator[SiteFile]:
             cuts=_cuts(found),
             most=MOST_LISTED,
             longest=longest,
-            least=LEAST_NIGHTS,
+            least=shifts.LEAST_NIGHTS,
+            rule=shifts,
+            evidence=evidence,
             shown={each.series.key: each for each in every if each.changes},
         ),
     )
-    yield SiteFile(path=links.FEED, content=_feed(changes, found))
+    yield SiteFile(path=links.FEED, content=_feed(changes, found, evidence))
 
 
 def _cuts(found: Regressions) -> list[tuple[str, str, str, tuple[tuple[str, str, str], ...], int, str]]:
@@ -78,7 +82,7 @@ def _cuts(found: Regressions) -> list[tuple[str, str, str, tuple[tuple[str, str,
     ]
 
 
-def _feed(changes: Sequence[Told], found: Regressions) -> bytes:
+def _feed(changes: Sequence[Told], found: Regressions, evidence: Mapping[str, str]) -> bytes:
     """Atom (RFC 4287); dates are those of the nights, so that the same results give the same feed."""
     ET.register_namespace("", _ATOM)
     feed = ET.Element(f"{{{_ATOM}}}feed")
@@ -101,7 +105,7 @@ def _feed(changes: Sequence[Told], found: Regressions) -> bytes:
         add(entry, "id", f"urn:paretoboard:change:{each.anchor}")
         add(entry, "title", f"{key.recipe} {each.direction} by {each.by}: {change.state}, {change.series.title}")
         add(entry, "updated", f"{change.first.day}T00:00:00Z")
-        add(entry, "link", href=f"{links.REGRESSIONS}#{each.anchor}")
+        add(entry, "link", href=evidence.get(each.anchor, f"{links.REGRESSIONS}#{each.anchor}"))
         add(
             entry,
             "summary",

@@ -14,12 +14,13 @@ from paretoboard_reports.svg.distributions import histogram_plot, seed_strip
 from paretoboard_reports.svg.forest import ForestLine, forest_plot
 from paretoboard_reports.svg.plot import SHAPES, marker, pareto_plot
 from paretoboard_reports.svg.roofline import roofline_plot
-from paretoboard_reports.svg.series import series_plot, sparkline
+from paretoboard_reports.svg.series import SeriesSize, series_plot, sparkline
 
 __all__ = [
     "SHAPES",
     "VERDICT_SHAPES",
     "ForestLine",
+    "SeriesSize",
     "Size",
     "curves_plot",
     "diagonal_plot",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 from xml.etree import ElementTree as ET
 
 from paretoboard_reports.svg.axes import linear_ticks, tick_text
@@ -13,22 +13,27 @@ if TYPE_CHECKING:
 
     from paretoboard_reports.view.nights import Drawn, Shown
 
-_FRAME: Final = Frame(width=820, height=230, left=62, right=806, top=22, bottom=184, font=13, wanted_ticks=5)
+SeriesSize = Literal["usual", "large"]
+_FRAMES: Final[dict[SeriesSize, Frame]] = {
+    "usual": Frame(width=820, height=230, left=62, right=806, top=22, bottom=184, font=13, wanted_ticks=5),
+    "large": Frame(width=820, height=400, left=62, right=806, top=22, bottom=354, font=13, wanted_ticks=8),
+}
 _SPARK: Final = (120.0, 24.0)
 _RADIUS: Final = 3.0
 
 
-def series_plot(shown: Shown, name: str) -> str:
+def series_plot(shown: Shown, name: str, size: SeriesSize = "usual") -> str:
     """A series of nights as an <svg> element.
 
     Args:
         name: unique on the page; the id of the drawing's title.
     """
-    size = {"viewBox": f"0 0 {_FRAME.width:g} {_FRAME.height:g}"}
-    root = ET.Element("svg", {"class": "series", **size, "role": "img", "aria-labelledby": name})
+    frame = _FRAMES[size]
+    view = {"viewBox": f"0 0 {frame.width:g} {frame.height:g}"}
+    root = ET.Element("svg", {"class": "series", **view, "role": "img", "aria-labelledby": name})
     ET.SubElement(root, "title", {"id": name}).text = shown.sentence
-    x, y = _scales(shown.nights)
-    _axes(root, shown, x, y)
+    x, y = _scales(shown.nights, frame)
+    _axes(root, shown, frame, x, y)
     for stretch in shown.stretches:
         _stretch(root, stretch, x, y)
     for night in shown.nights:
@@ -65,7 +70,7 @@ def sparkline(values: Sequence[float], cuts: Sequence[int]) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def _scales(nights: Sequence[Drawn]) -> tuple[Callable[[float], float], Callable[[float], float]]:
+def _scales(nights: Sequence[Drawn], frame: Frame) -> tuple[Callable[[float], float], Callable[[float], float]]:
     last = max(night.place for night in nights)
     values = [night.value for night in nights]
     low, high = min(values), max(values)
@@ -75,28 +80,30 @@ def _scales(nights: Sequence[Drawn]) -> tuple[Callable[[float], float], Callable
 
     def x(place: float) -> float:
         share = place / last if last else 0.5
-        return _FRAME.left + 8 + share * (_FRAME.right - _FRAME.left - 16)
+        return frame.left + 8 + share * (frame.right - frame.left - 16)
 
     def y(value: float) -> float:
-        return _FRAME.bottom - (value - low) / (high - low) * (_FRAME.bottom - _FRAME.top)
+        return frame.bottom - (value - low) / (high - low) * (frame.bottom - frame.top)
 
     return x, y
 
 
-def _axes(root: ET.Element, shown: Shown, x: Callable[[float], float], y: Callable[[float], float]) -> None:
+def _axes(
+    root: ET.Element, shown: Shown, frame: Frame, x: Callable[[float], float], y: Callable[[float], float]
+) -> None:
     group = ET.SubElement(root, "g", {"class": "axes", "aria-hidden": "true"})
     values = [night.value for night in shown.nights]
     spare = max(0.1 * (max(values) - min(values)), 0.02 * max(map(abs, values)), 1e-12)
-    for tick in linear_ticks(min(values) - spare, max(values) + spare, _FRAME.wanted_ticks):
-        add_line(group, _FRAME.left, y(tick), _FRAME.right, y(tick), "grid")
-        add_text(group, _FRAME.left - 6, y(tick) + 4, tick_text(tick), "end", "tick")
-    add_text(group, _FRAME.left, _FRAME.top - 8, shown.axis, "start", "title")
+    for tick in linear_ticks(min(values) - spare, max(values) + spare, frame.wanted_ticks):
+        add_line(group, frame.left, y(tick), frame.right, y(tick), "grid")
+        add_text(group, frame.left - 6, y(tick) + 4, tick_text(tick), "end", "tick")
+    add_text(group, frame.left, frame.top - 8, shown.axis, "start", "title")
     first, last = shown.nights[0], shown.nights[-1]
-    add_text(group, x(first.place), _FRAME.bottom + 20, first.day, "start", "tick")
+    add_text(group, x(first.place), frame.bottom + 20, first.day, "start", "tick")
     if last.place != first.place:
-        add_text(group, x(last.place), _FRAME.bottom + 20, last.day, "end", "tick")
+        add_text(group, x(last.place), frame.bottom + 20, last.day, "end", "tick")
     for cut in shown.cuts:
-        add_line(group, x(cut), _FRAME.top, x(cut), _FRAME.bottom, "cut")
+        add_line(group, x(cut), frame.top, x(cut), frame.bottom, "cut")
 
 
 def _stretch(

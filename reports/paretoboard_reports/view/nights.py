@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import statistics
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from paretoboard.regressions import Change, Cut, Series
-from paretoboard.regressions.shifts import BANDS, LEAST_NIGHTS, LOOK_BACK
+from paretoboard.regressions.shifts import BANDS, stretches, usual
 from paretoboard_reports.view.numbers import Scale, scale_for, significant
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Sequence
 
-    from paretoboard.regressions import Night, Regressions
+    from paretoboard.regressions import Limit, Night, Regressions
+    from paretoboard.regressions.shifts import Stretch
 
-# Normal noise: the standard deviation over the median absolute deviation.
-_NORMAL: Final = 1.4826
 _AXES: Final = {"ratio": "time, × the baseline’s of the same night", "latency": "latency"}
+_LIMITS: Final[dict[Limit, str]] = {
+    "least": "the least that counts",
+    "floor": "the noise floor of this machine",
+    "scatter": "the scatter of the nights before",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,7 @@ class Told:
     unit: str
     by: str  # "+5.1 % [+4.4, +5.8]"
     direction: str  # "slower", ...
+    rule: str  # what it had to exceed: "2.0 %, the least that counts"
     commits: str  # "a1b2c3d4e5..f6a7b8c9d0", "" where they are not known
     command: str  # that measures it again
 
@@ -94,9 +99,16 @@ def told(change: Change) -> Told:
         unit=scale.unit,
         by=f"{_percent(change.share)} % [{_percent(change.low)}, {_percent(change.high)}]",
         direction=direction(series, change.worse),
+        rule=f"{100 * change.band:.1f} %, {_LIMITS[change.limit]}",
         commits="" if not first or not last else first[:10] if first == last else f"{first[:10]}..{last[:10]}",
-        command=f"paretoboard run {series.key.task} --only {series.key.recipe} --profile {series.key.profile} --fresh",
+        command=run_command(series),
     )
+
+
+def run_command(series: Series) -> str:
+    """What measures a series once more."""
+    key = series.key
+    return shlex.join(["paretoboard", "run", key.task, "--only", key.recipe, "--profile", key.profile, "--fresh"])
 
 
 def direction(series: Series, worse: bool) -> str:
@@ -142,10 +154,10 @@ def _shown(series: Series, changes: Sequence[Change]) -> Shown:
     for segment in segments[:-1]:
         count += len(segment)
         indexes.append(count)
-    level = _level(segments[-1][:-1])
+    parts = tuple(stretches(series, changes))
     newest = series.nights[-1]
-    share = newest.value / level - 1 if level else math.nan
-    off = 0.0 if math.isnan(share) else -share if series.higher_is_better else share
+    level, _ = usual(parts[-1].nights[:-1])
+    share = newest.value / level - 1 if level else 0.0
     text = f"{significant(unit.factor * newest.value, 4)} {unit.unit}".rstrip()
     name = f"{series.key.recipe}, {series.title}, {series.key.profile}"
     return Shown(
@@ -154,42 +166,21 @@ def _shown(series: Series, changes: Sequence[Change]) -> Shown:
         axis=_axis(series, unit),
         unit=unit.unit,
         nights=tuple(drawn(night) for night in series.nights),
-        stretches=tuple(_stretches(series, changes, unit.factor)),
+        stretches=tuple(_drawn_level(part, first, unit.factor) for part in parts if part.level is not None),
         cuts=tuple((one + other) / 2 for one, other in zip(before, cuts, strict=True)),
         cut_indexes=tuple(indexes),
         sentence=f"{name}: {series.metric} of {len(series.nights)} nights, the newest {text}",
         newest=text,
-        against="" if math.isnan(share) else f"{_percent(share)} %",
-        off=off,
+        against=f"{_percent(share)} %" if level else "",
+        off=-share if series.higher_is_better else share,
         changes=tuple(changes),
     )
 
 
-def _stretches(series: Series, changes: Sequence[Change], factor: float) -> list[tuple[float, float, float, float]]:
-    """The levels within each stretch of the same software, from one change to the next."""
-    starts = {change.first.run_id for change in changes if change.kind == "step"}
-    first = series.nights[0].day
-    found = []
-    for segment in series.segments:
-        parts: list[list[Night]] = [[]]
-        for night in segment:
-            if night.run_id in starts and parts[-1]:
-                parts.append([])
-            parts[-1].append(night)
-        for part in parts:
-            if len(part) < LEAST_NIGHTS:
-                continue
-            values = [factor * night.value for night in part]
-            level = statistics.median(values)
-            scatter = _NORMAL * statistics.median([abs(value - level) for value in values])
-            ends = [float((night.day - first).days) for night in (part[0], part[-1])]
-            found.append((ends[0], ends[1], level, BANDS * scatter))
-    return found
-
-
-def _level(nights: Sequence[Night]) -> float | None:
-    known = nights[-LOOK_BACK:]
-    return statistics.median(night.value for night in known) if len(known) >= LEAST_NIGHTS else None
+def _drawn_level(part: Stretch, first: datetime.date, factor: float) -> tuple[float, float, float, float]:
+    level = factor * (part.level or 0.0)
+    ends = [float((night.day - first).days) for night in (part.nights[0], part.nights[-1])]
+    return ends[0], ends[1], level, BANDS * part.scatter * abs(level)
 
 
 def _axis(series: Series, unit: Scale) -> str:

@@ -29,18 +29,18 @@ def regressions(
 
     Exits with 1 where a regression is confirmed and neither fixed nor acknowledged in acks.toml of the results.
     """
-    from paretoboard import store
-    from paretoboard.regressions import find, read_acks
+    from paretoboard.regressions import of_folder
+    from paretoboard_reports.view.evidence import addresses
     from paretoboard_reports.view.nights import told
 
-    folder = options.results_folder(results)
-    history = store.history(folder)
-    for line in history.attrs["damaged"]:
+    found = of_folder(options.results_folder(results))
+    for line in found.damaged:
         print(f"left out: {line}", file=sys.stderr)
-    found = find(history, read_acks(folder))
     changes = [told(change) for change in found.changes]
     if form == "json":
-        print(json.dumps([_plain(each) for each in changes], indent=1))
+        pages = addresses(found)
+        plain = [_plain(each, pages.get(each.anchor)) for each in changes]
+        print(json.dumps(plain, indent=1))
     else:
         print("\n".join(_markdown(changes) if form == "md" else _lines(changes)))
     print(_summary(found), file=sys.stderr)
@@ -58,6 +58,7 @@ def _lines(changes: list[Told]) -> Iterator[str]:
         confirmed = "a drift" if change.kind == "drift" else f"confirmed by {change.confirmed} of {change.asked} nights"
         since = f", commits {each.commits}" if each.commits else ""
         yield f"    {each.before} -> {each.after} {each.unit} since {change.first.day}{since}; {confirmed}"
+        yield f"    beyond {each.rule}"
         if change.ack is not None:
             yield f"    {change.ack.by}: {change.ack.reason}"
         elif change.state in ("new", "confirmed"):
@@ -66,8 +67,8 @@ def _lines(changes: list[Told]) -> Iterator[str]:
 
 
 def _markdown(changes: list[Told]) -> Iterator[str]:
-    yield "| state | series | from | to | change | since | confirmed |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| state | series | from | to | change | beyond | since | confirmed |"
+    yield "|---|---|---|---|---|---|---|---|"
     for each in changes:
         change = each.change
         cells = (
@@ -76,13 +77,14 @@ def _markdown(changes: list[Told]) -> Iterator[str]:
             f"{each.before} {each.unit}",
             f"{each.after} {each.unit}",
             f"{each.by} {each.direction}",
+            each.rule,
             f"{change.first.day} {each.commits}",
             f"{change.confirmed} of {change.asked}",
         )
         yield f"| {' | '.join(cell.strip().replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _plain(each: Told) -> dict[str, Any]:
+def _plain(each: Told, page: str | None) -> dict[str, Any]:
     change = each.change
     return {
         "series": change.series.key.name,
@@ -96,12 +98,15 @@ def _plain(each: Told) -> dict[str, Any]:
         "share": change.share,
         "low": change.low,
         "high": change.high,
+        "band": change.band,
+        "limit": change.limit,
         "night": change.first.day.isoformat(),
         "last_good": change.last_good.day.isoformat(),
         "commits": [change.last_good.commit, change.first.commit],
         "confirmed": change.confirmed,
         "asked": change.asked,
         "command": each.command,
+        "page": page,
         "acknowledged": None if change.ack is None else {"by": change.ack.by, "reason": change.ack.reason},
     }
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from paretoboard import store
+from paretoboard.errors import StoreError
 from paretoboard.regressions.acks import FILE, read_acks
-from paretoboard.regressions.model import STATES, Ack, Change, Cut, Key, Night, Noisy, Regressions, Series, State
+from paretoboard.regressions.model import STATES, Ack, Change, Cut, Key, Limit, Night, Noisy, Regressions, Series, State
 from paretoboard.regressions.series import series_of
 from paretoboard.regressions.shifts import LOOK_AHEAD, changes, cuts, noisy
+from paretoboard.store import calibrations
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
+
+    from paretoboard.records import Calibration
 
 __all__ = [
     "FILE",
@@ -24,18 +30,47 @@ __all__ = [
     "Change",
     "Cut",
     "Key",
+    "Limit",
     "Night",
     "Noisy",
     "Regressions",
     "Series",
     "State",
     "find",
+    "floors_of",
+    "of_folder",
     "read_acks",
     "series_of",
 ]
 
 
-def find(history: pd.DataFrame, acks: Iterable[Ack] = ()) -> Regressions:
+def of_folder(results: Path) -> Regressions:
+    """Everything that the nights of a folder of results say, by its acknowledgements and its machines' noise floors.
+
+    Raises: TaskFileError for a mistake in acks.toml.
+    """
+    history = store.history(results)
+    damaged = list(history.attrs["damaged"])
+    try:
+        floors = floors_of(calibrations.all_latest(results))
+    except StoreError as error:
+        damaged.append(str(error))
+        floors = {}
+    return replace(find(history, read_acks(results), floors=floors), damaged=tuple(damaged))
+
+
+def floors_of(newest: Iterable[Calibration]) -> dict[tuple[str, str], float]:
+    """The noise floor of each (hardware id, profile), a share.
+
+    Args:
+        newest: calibrations, one of each machine and profile.
+    """
+    return {(each.hardware_id, each.profile): each.noise_floor for each in newest}
+
+
+def find(
+    history: pd.DataFrame, acks: Iterable[Ack] = (), *, floors: Mapping[tuple[str, str], float] | None = None
+) -> Regressions:
     """Everything that the nights of a history say.
 
     Whether an acknowledgement has expired is decided by the newest night and not by the clock, so that the same
@@ -44,6 +79,7 @@ def find(history: pd.DataFrame, acks: Iterable[Ack] = ()) -> Regressions:
     Args:
         history: as `store.history` gives it.
         acks: of changes that somebody knows of.
+        floors: noise floor of (hardware id, profile), a share; a change of speed has to exceed it.
     """
     series = series_of(history)
     too_noisy = tuple(found for each in series if (found := noisy(each)) is not None)
@@ -51,13 +87,22 @@ def find(history: pd.DataFrame, acks: Iterable[Ack] = ()) -> Regressions:
     today = max((each.nights[-1].day for each in series), default=None)
     answered = {(ack.series, ack.night): ack for ack in acks if today and (ack.expires is None or ack.expires >= today)}
     quiet = [each for each in series if each.key not in left_out]
-    found_changes = [change for each in quiet for change in _with_states(list(changes(each)), answered)]
+    found_changes = [
+        change
+        for each in quiet
+        for change in _with_states(list(changes(each, floor=_floor(each.key, floors or {}))), answered)
+    ]
     return Regressions(
         series=series,
         changes=tuple(sorted(found_changes, key=_newest_first)),
         cuts=tuple(cut for each in series for cut in cuts(each)),
         noisy=too_noisy,
     )
+
+
+def _floor(key: Key, floors: Mapping[tuple[str, str], float]) -> float:
+    # A calibration is made of times, and says nothing of shares of right answers.
+    return floors.get((key.hardware_id, key.profile), 0.0) if key.what == "speed" else 0.0
 
 
 def _with_states(found: Sequence[Change], answered: dict[tuple[str, datetime.date], Ack]) -> Iterator[Change]:

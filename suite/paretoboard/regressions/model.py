@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -10,6 +11,8 @@ State = Literal["new", "confirmed", "acknowledged", "fixed", "improved"]
 STATES: Final[tuple[State, ...]] = ("confirmed", "new", "acknowledged", "fixed", "improved")
 What = Literal["speed", "quality"]
 Kind = Literal["step", "drift"]
+# Which threshold a change had to exceed: the least that counts, the machine's noise floor, or the scatter of nights.
+Limit = Literal["least", "floor", "scatter"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,7 @@ class Change:
     low: float  # 95 % interval of `share`
     high: float
     band: float  # share that a change has to exceed here
+    limit: Limit  # what the band comes from
     last_good: Night
     first: Night  # the first night of the new level
     confirmed: int  # of the nights after the first that were looked at, how many say the same
@@ -106,6 +110,11 @@ class Change:
     def worse(self) -> bool:
         """Slower, or of lower quality."""
         return (self.after < self.before) is self.series.higher_is_better
+
+    def shown_by(self, night: Night) -> bool:
+        """Whether a night alone is beyond the band, on the side of this change."""
+        share = night.value / self.before - 1 if self.before else 0.0
+        return math.copysign(1.0, self.share) * share > self.band
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +144,7 @@ class Regressions:
     changes: tuple[Change, ...]  # the newest first
     cuts: tuple[Cut, ...]
     noisy: tuple[Noisy, ...]
+    damaged: tuple[str, ...] = ()  # files that could not be read, in words
 
     def of(self, *states: State) -> tuple[Change, ...]:
         """The changes in one of these states."""

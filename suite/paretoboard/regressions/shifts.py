@@ -1,11 +1,12 @@
 """Where the level of a series changed: a step that nights after it confirm, or a drift.
 
 A night is compared with the level before it: the median of up to 30 nights since the last change. It begins a new
-level if it is further away than the larger of 2 % and three times the scatter of these nights (1.4826 times the median
-absolute deviation, which is the standard deviation of normal noise), and the change is confirmed if at least two of
-the next three nights say the same. A single night can therefore never be a regression. A drift is found where the mean
-of the last three nights is further from the median of the 30 before than the larger of 1 % and 3.5 standard errors;
-it is never more than new, because nights can't confirm it: a longer measurement decides.
+level if it is further away than the largest of 2 %, the noise floor of the machine where it was calibrated, and three
+times the scatter of these nights (1.4826 times the median absolute deviation, which is the standard deviation of
+normal noise), and the change is confirmed if at least two of the next three nights say the same. A single night can
+therefore never be a regression. A drift is found where the mean of the last three nights is further from the median of
+the 30 before than the largest of 1 %, the noise floor and 3.5 standard errors; it is never more than new, because
+nights can't confirm it: a longer measurement decides.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from paretoboard.regressions.model import Change, Cut, Kind, Night, Noisy, State
+from paretoboard.regressions.model import Change, Cut, Kind, Limit, Night, Noisy, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from paretoboard.regressions.model import Series
 
@@ -49,10 +50,48 @@ class _Level:
         return value / self.middle - 1
 
 
-def changes(series: Series) -> Iterator[Change]:
-    """The changes of level within each stretch of the same software, oldest first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Nights of the same software between two changes, and their level."""
+
+    nights: tuple[Night, ...]
+    level: float | None  # median; None of too few nights
+    scatter: float  # standard deviation as a share of the level
+
+
+def changes(series: Series, *, floor: float = 0.0) -> Iterator[Change]:
+    """The changes of level within each stretch of the same software, oldest first.
+
+    Args:
+        floor: noise floor of the machine, a share that a change has to exceed.
+    """
     for segment in series.segments:
-        yield from _changes(series, segment)
+        yield from _changes(series, segment, floor)
+
+
+def stretches(series: Series, found: Iterable[Change]) -> Iterator[Stretch]:
+    """The levels of a series, oldest first: each begins anew where the software changed and with each step in `found`.
+
+    A level is that of the newest `LOOK_BACK` nights of a stretch, and needs `LEAST_NIGHTS`.
+    """
+    starts = {change.first for change in found if change.kind == "step"}
+    for segment in series.segments:
+        parts: list[list[Night]] = [[]]
+        for night in segment:
+            if night in starts and parts[-1]:
+                parts.append([])
+            parts[-1].append(night)
+        for part in parts:
+            middle, scatter = usual(part)
+            yield Stretch(nights=tuple(part), level=middle, scatter=scatter)
+
+
+def usual(nights: Sequence[Night]) -> tuple[float | None, float]:
+    """The level of the newest `LOOK_BACK` nights, None of fewer than `LEAST_NIGHTS`; and their scatter, a share."""
+    if len(nights) < LEAST_NIGHTS:
+        return None, 0.0
+    level = _level(nights[-LOOK_BACK:])
+    return level.middle, level.scatter
 
 
 def cuts(series: Series) -> Iterator[Cut]:
@@ -87,12 +126,12 @@ def differences(before: str, after: str) -> tuple[tuple[str, str, str], ...]:
     return tuple((name, first.get(name, "–"), second.get(name, "–")) for name in names)
 
 
-def _changes(series: Series, nights: Sequence[Night]) -> Iterator[Change]:
+def _changes(series: Series, nights: Sequence[Night], floor: float) -> Iterator[Change]:
     start, place = 0, LEAST_NIGHTS
     while place < len(nights):
         before = nights[max(start, place - LOOK_BACK) : place]
         level = _level(before)
-        band = max(LEAST_STEP, BANDS * level.scatter)
+        band, limit = _band(LEAST_STEP, floor, BANDS * level.scatter)
         share = level.share(nights[place].value) if level.middle else 0.0
         if abs(share) <= band:
             place += 1
@@ -100,29 +139,37 @@ def _changes(series: Series, nights: Sequence[Night]) -> Iterator[Change]:
         ahead = nights[place + 1 : place + 1 + LOOK_AHEAD]
         same = [night for night in ahead if math.copysign(1, share) * level.share(night.value) > band]
         if len(same) >= CONFIRMS:
-            yield _change(series, "step", before, [nights[place], *same], len(ahead), band=band, confirmed=len(same))
+            after = [nights[place], *same]
+            yield _change(series, "step", before, after, len(ahead), band=band, limit=limit, confirmed=len(same))
             start, place = place, place + LEAST_NIGHTS
         elif len(ahead) < LOOK_AHEAD and len(same) == len(ahead):
             # Too early to tell, and nothing speaks against it.
-            yield _change(series, "step", before, [nights[place], *same], len(ahead), band=band, confirmed=len(same))
+            after = [nights[place], *same]
+            yield _change(series, "step", before, after, len(ahead), band=band, limit=limit, confirmed=len(same))
             return
         else:
             place += 1
-    if (drift := _drift(series, nights[start:])) is not None:
+    if (drift := _drift(series, nights[start:], floor)) is not None:
         yield drift
 
 
-def _drift(series: Series, nights: Sequence[Night]) -> Change | None:
+def _drift(series: Series, nights: Sequence[Night], floor: float) -> Change | None:
     before, last = nights[:-LOOK_AHEAD][-LOOK_BACK:], nights[-LOOK_AHEAD:]
     if len(before) < LOOK_BACK:
         return None
     level = _level(before)
-    band = max(LEAST_DRIFT, DRIFT_BANDS * level.scatter / math.sqrt(len(last)))
+    band, limit = _band(LEAST_DRIFT, floor, DRIFT_BANDS * level.scatter / math.sqrt(len(last)))
     share = level.share(statistics.fmean(night.value for night in last))
     if abs(share) <= band:
         return None
     # Slow changes look much alike, luck among them: it stays open until somebody measures again, at length.
-    return _change(series, "drift", before, last, 0, band=band, confirmed=0)
+    return _change(series, "drift", before, last, 0, band=band, limit=limit, confirmed=0)
+
+
+def _band(least: float, floor: float, scatter: float) -> tuple[float, Limit]:
+    """The share that a change has to exceed, and which of the three decided it."""
+    limits: tuple[tuple[float, Limit], ...] = ((least, "least"), (floor, "floor"), (scatter, "scatter"))
+    return max(limits, key=lambda each: each[0])
 
 
 def _change(
@@ -133,6 +180,7 @@ def _change(
     asked: int,
     *,
     band: float,
+    limit: Limit,
     confirmed: int,
 ) -> Change:
     level, new = _level(before), _level(after)
@@ -150,6 +198,7 @@ def _change(
         low=share - spread,
         high=share + spread,
         band=band,
+        limit=limit,
         last_good=before[-1],
         first=after[0],
         confirmed=confirmed,
