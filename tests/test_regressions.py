@@ -126,6 +126,13 @@ def test_a_regression_that_is_taken_back_is_fixed():
     assert not found.of("confirmed")
 
 
+def test_one_good_night_takes_no_regression_back():
+    frame = nights(["step"], count=90, noise=0.002)
+    frame.loc[frame["started_at"] == FIRST + datetime.timedelta(days=89), "ratio"] /= 1.05
+    found = regressions.find(frame)
+    assert [change.state for change in found.changes] == ["improved", "confirmed"]
+
+
 def test_an_acknowledged_change_says_why_and_by_whom_until_it_expires():
     frame = nights(["step"], noise=0.002)
     (change,) = regressions.find(frame).changes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from paretoboard.regressions.acks import FILE, read_acks
 from paretoboard.regressions.model import STATES, Ack, Change, Cut, Key, Night, Noisy, Regressions, Series, State
 from paretoboard.regressions.series import series_of
-from paretoboard.regressions.shifts import changes, cuts, noisy
+from paretoboard.regressions.shifts import CONFIRMS, changes, cuts, noisy
 
 if TYPE_CHECKING:
     import datetime
@@ -71,8 +71,8 @@ def _with_states(found: Sequence[Change], answered: dict[tuple[str, datetime.dat
 
 
 def _undoes(later: Change, change: Change) -> bool:
-    """Whether the level came back to where it was, or got better still."""
-    if later.worse or later.series.key != change.series.key or not change.before:
+    """Whether the level came back to where it was, or got better still, and nights confirm that too."""
+    if later.worse or later.confirmed < CONFIRMS or later.series.key != change.series.key or not change.before:
         return False
     share = later.after / change.before - 1
     gain = share if change.series.higher_is_better else -share
