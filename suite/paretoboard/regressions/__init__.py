@@ -10,8 +10,8 @@ from paretoboard.errors import StoreError
 from paretoboard.regressions.acks import FILE, read_acks
 from paretoboard.regressions.model import STATES, Ack, Change, Cut, Key, Limit, Night, Noisy, Regressions, Series, State
 from paretoboard.regressions.series import series_of
-from paretoboard.regressions.shifts import LOOK_AHEAD, changes, cuts, noisy
-from paretoboard.store import calibrations
+from paretoboard.regressions.shifts import CONFIRMS, LOOK_AHEAD, changes, cuts, noisy
+from paretoboard.store import calibrations, nightlies
 
 if TYPE_CHECKING:
     import datetime
@@ -47,16 +47,20 @@ __all__ = [
 def of_folder(results: Path) -> Regressions:
     """Everything that the nights of a folder of results say, by its acknowledgements and its machines' noise floors.
 
+    Nights that are not to be trusted are left out.
+
     Raises: TaskFileError for a mistake in acks.toml.
     """
     history = store.history(results)
-    damaged = list(history.attrs["damaged"])
+    nights, unreadable = nightlies.read_all(results)
+    damaged = [*history.attrs["damaged"], *unreadable]
     try:
         floors = floors_of(calibrations.all_latest(results))
     except StoreError as error:
         damaged.append(str(error))
         floors = {}
-    return replace(find(history, read_acks(results), floors=floors), damaged=tuple(damaged))
+    found = find(nightlies.trusted(history, nights), read_acks(results), floors=floors)
+    return replace(found, damaged=tuple(damaged))
 
 
 def floors_of(newest: Iterable[Calibration]) -> dict[tuple[str, str], float]:
@@ -117,8 +121,8 @@ def _with_states(found: Sequence[Change], answered: dict[tuple[str, datetime.dat
 
 
 def _undoes(later: Change, change: Change) -> bool:
-    """Whether the level came back to where it was, or got better still."""
-    if later.worse or later.series.key != change.series.key or not change.before:
+    """Whether the level came back to where it was, or got better still, and nights confirm that too."""
+    if later.worse or later.confirmed < CONFIRMS or later.series.key != change.series.key or not change.before:
         return False
     share = later.after / change.before - 1
     gain = share if change.series.higher_is_better else -share
