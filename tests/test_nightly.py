@@ -19,7 +19,7 @@ from paretoboard.cli import logfile, nightly_summary
 from paretoboard.errors import StoreError
 from paretoboard.plan import RunSpec
 from paretoboard.records import RunRecord
-from paretoboard.store import nightlies, pruning
+from paretoboard.store import light, nightlies, pruning
 from paretoboard.store.nightlies import Nightly, SelfCheck
 from paretoboard_reports.view.nights import told
 from paretoboard_runners import machine
@@ -90,23 +90,27 @@ def spend(
     begun = begin(results, now)
     begun = dataclasses.replace(begun, distrust=begun.distrust or distrust)
     before, _ = nightlies.read_all(results)
+    judge = regressions.judge_of(results)
     goes_on = any(each.file_name == begun.file_name for each in before)
     nightlies.write(results, begun)
     known = known_in(results)
-    history = nightlies.trusted(store.history(results), before)
-    first = night.awaited(regressions.find(history), PRINTS.hardware_id)
+    history = store.history(results)
+    found = judge(history)
+    first = night.awaited(found, PRINTS.hardware_id)
     held = night.Night(
         results=results,
         runner=here,
         observer=here,
         nightly=begun,
         history=history,
-        judge=regressions.find,
+        judge=judge,
         known=known,
         clock=here.minutes,
     )
     if goes_on:
         held.resume()
+    if not begun.distrust:
+        held.decide(night.drifting(found, RUNS, PRINTS.hardware_id), deadline=None)
     todo = night.ordered(RUNS, known, PRINTS, first=first, since=begun.started_at if goes_on else None)
     done = held.measure(todo, deadline=now.timestamp() + 60 * minutes)
     if ends:
@@ -196,6 +200,48 @@ def test_a_run_that_fails_and_was_fine_before_is_tried_again_and_called_broken(t
     again, here = spend(tmp_path, tonight + timedelta(days=1), broken=["ort-fp32"])
     assert here.measured.count("ort-fp32") == 1
     assert not any(run.broke for run in again.runs)
+
+
+def test_a_drift_is_decided_by_one_long_run_that_is_kept_apart(tmp_path):
+    frame = drifting_history()
+    here = Machine(LAST_OF_DRIFT, lambda name, again: 1.03)
+    found = regressions.find(frame)
+    [(series, run)] = night.drifting(found, RUNS, PRINTS.hardware_id)
+    assert (run.recipe.name, run.measure.budget) == ("ort-int8", "release")
+    held = night.Night(
+        results=tmp_path,
+        runner=here,
+        observer=here,
+        nightly=begin(tmp_path, LAST_OF_DRIFT),
+        history=frame,
+        judge=regressions.find,
+        known={},
+    )
+    (long_run,) = held.decide([(series, run)], deadline=None).long_runs
+    assert long_run.ratio == pytest.approx(1.03)
+    assert store.known(tmp_path) == {}
+    assert len(store.known(tmp_path / "nightly" / "long")) == 1
+    (decided,) = regressions.find(frame, long_runs=[long_run]).changes
+    assert (decided.kind, decided.state) == ("drift", "confirmed")
+    assert decided.low > 0.02
+    assert "launches on 2026-12-10 confirm it" in told(decided).says_so
+    small = dataclasses.replace(long_run, ratio=1.005, low=1.0, high=1.01)
+    (open_still,) = regressions.find(frame, long_runs=[small]).changes
+    assert open_still.state == "new"
+    assert "do not confirm it" in told(open_still).says_so
+    assert night.drifting(regressions.find(frame, long_runs=[small]), RUNS, PRINTS.hardware_id) == []
+
+
+LAST_OF_DRIFT = FIRST + timedelta(days=39, minutes=1)
+
+
+def drifting_history():
+    """Forty nights of one recipe that gets slower by a twentieth of a percent each, and in the end by more."""
+    times = [1 + 0.0005 * number * (number > 33) for number in range(40)]
+    return light.of(
+        builders.run_record("ort-int8", speedup=1 / time, started_at=FIRST + timedelta(days=number))
+        for number, time in enumerate(times)
+    )
 
 
 # interruptions
@@ -394,7 +440,7 @@ def test_the_summary_names_a_regression_with_its_interval_nights_and_command(tmp
     assert text.startswith("# Nightly 2026-11-09: 1 confirmed regression\n")
     assert "| quick/digits:ort-int8:cpu-1:" in text
     assert "+6." in text
-    assert "| 2 of 2 |" in text
+    assert "| confirmed by 2 of 2 nights |" in text
     assert "`paretoboard run quick/digits --only ort-int8 --profile cpu-1 --fresh`" in text
     assert summary.exit_code == 1
     suite = ET.fromstring(nightly_summary.junit(summary)).find("testsuite")

@@ -13,8 +13,9 @@ import pandas as pd
 
 from paretoboard import regressions, store
 from paretoboard.errors import RefusedError
+from paretoboard.spec import BASELINE
 from paretoboard.store import Known, light, nightlies
-from paretoboard.store.nightlies import Nightly, NightlyRun, SelfCheck
+from paretoboard.store.nightlies import LongRun, Nightly, NightlyRun, SelfCheck
 from paretoboard_runners import calibration, session
 from paretoboard_runners.runner import Runner
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from paretoboard.plan import RunSpec
     from paretoboard.records import RunRecord
-    from paretoboard.regressions import Change
+    from paretoboard.regressions import Change, Series
     from paretoboard.spec import HardwareProfile
     from paretoboard_runners.machine import Fingerprints
 
@@ -138,6 +139,19 @@ def awaited(found: regressions.Regressions, hardware_id: str) -> set[Cell]:
     return {(change.series.key.task, change.series.key.profile, change.series.key.recipe) for change in changes}
 
 
+def drifting(found: regressions.Regressions, runs: Sequence[RunSpec], hardware_id: str) -> list[tuple[Series, RunSpec]]:
+    """Series that drift for the worse and that no long run has decided about, each with the run that would."""
+    by_cell = {(cell_of(run), run.board_id): run for run in reversed(runs)}
+    chosen = []
+    for change in found.of("new"):
+        key = change.series.key
+        run = by_cell.get(((key.task, key.profile, key.recipe), key.board_id))
+        timed = change.series.metric == "ratio" and key.hardware_id == hardware_id
+        if change.kind == "drift" and timed and run is not None and change.long_run is None:
+            chosen.append((change.series, replace(run, measure=replace(run.measure, budget="release"))))
+    return chosen
+
+
 def self_check(profile: HardwareProfile, *, seed: int, watch: Callable[[float, str], None]) -> SelfCheck | None:
     """Compare programs of known difference under a profile; None where it can't be held here."""
     try:
@@ -186,6 +200,34 @@ class Night:
                 self.history = pd.concat(frames, ignore_index=True)
                 if self.nightly.distrust or not (self._broke(record) or self._got_worse(record)):
                     break
+        return self.nightly
+
+    def decide(self, drifts: Sequence[tuple[Series, RunSpec]], *, deadline: float | None) -> Nightly:
+        """Make the long runs that drifts are waiting for; their records are kept apart, since they are of no board.
+
+        Raises: StoreError where the disk refuses.
+        """
+        apart = self.results / nightlies.FOLDER / nightlies.LONG
+        for number, (series, run) in enumerate(drifts, 1):
+            if deadline is not None and self.clock() >= deadline:
+                break
+            record = session.measure(
+                run, runner=self.runner, results=apart, observer=self.observer, number=number, total=len(drifts)
+            )
+            timed = min(record.against(BASELINE), key=lambda comparison: comparison.batch, default=None)
+            if timed is None or record.status != "ok":
+                continue
+            decision = LongRun(
+                series=series.key.name,
+                board_id=series.key.board_id,
+                started_at=record.started_at,
+                ratio=timed.ratio,
+                low=timed.low,
+                high=timed.high,
+                launches=timed.launches,
+            )
+            self.nightly = replace(self.nightly, long_runs=(*self.nightly.long_runs, decision))
+            nightlies.write(self.results, self.nightly)
         return self.nightly
 
     def resume(self) -> None:

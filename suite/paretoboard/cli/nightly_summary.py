@@ -194,7 +194,7 @@ def _counts(summary: Summary) -> str:
 
 
 def _changes(changes: Sequence[Told]) -> Iterator[str]:
-    yield "| series | from | to | change (95 % interval) | since | nights | measure again |"
+    yield "| series | from | to | change (95 % interval) | since | what says so | measure again |"
     yield "|---|---|---|---|---|---|---|"
     for each in changes[:MOST_ROWS]:
         change = each.change
@@ -204,7 +204,7 @@ def _changes(changes: Sequence[Told]) -> Iterator[str]:
             f"{each.after} {each.unit}",
             f"{each.by} {each.direction}",
             f"{change.first.day} {each.commits}",
-            "a drift" if change.kind == "drift" else f"{change.confirmed} of {change.asked}",
+            each.says_so,
         )
         yield f"| {' | '.join(_cell(cell.strip()) for cell in cells)} | `{each.command}` |"
     if len(changes) > MOST_ROWS:
@@ -219,9 +219,7 @@ def _cuts(cuts: Sequence[Cut]) -> Iterator[str]:
 
 def _sentence(each: Told) -> str:
     change = each.change
-    return _printable(
-        f"{each.by} {each.direction} since {change.first.day}, confirmed by {change.confirmed} of {change.asked} nights"
-    )
+    return _printable(f"{each.by} {each.direction} since {change.first.day}; {each.says_so}")
 
 
 def _count(things: Sequence[object], one: str, many: str = "") -> str:

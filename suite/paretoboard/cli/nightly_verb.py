@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable  # noqa: TC003 - typer looks at annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,11 +18,8 @@ from paretoboard.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
-
     from paretoboard.cli.nightly_summary import Summary
     from paretoboard.plan import RunSpec
-    from paretoboard.regressions import Regressions
     from paretoboard.store.nightlies import Nightly
     from paretoboard_runners.machine import Fingerprints
 
@@ -170,7 +166,7 @@ class _Call:
         prints: Fingerprints,
         deadline: float | None,
     ) -> Nightly:
-        from paretoboard import store
+        from paretoboard import regressions, store
         from paretoboard.store import nightlies
         from paretoboard_runners import nightly as night
         from paretoboard_runners.judging import local_runner
@@ -179,9 +175,10 @@ class _Call:
         begun = self._checked(runs, begun)
         names = {run.task for run in runs}
         known = store.known(self.results, tasks=names)
-        history = nightlies.trusted(store.history(self.results, tasks=names), before)
-        judge = self._judge()
-        first = night.awaited(judge(history), prints.hardware_id)
+        history = store.history(self.results, tasks=names)
+        judge = regressions.judge_of(self.results)
+        found = judge(history)
+        first = night.awaited(found, prints.hardware_id)
         todo = night.ordered(runs, known, prints, first=first, since=begun.started_at if goes_on else None)
         try:
             with local_runner(self.results, self.data_root, prints, fresh_seeds=True) as runner, observer() as told:
@@ -196,6 +193,8 @@ class _Call:
                 )
                 if goes_on:
                     held.resume()
+                if not begun.distrust:
+                    held.decide(night.drifting(found, runs, prints.hardware_id), deadline=deadline)
                 done = held.measure(todo, deadline=deadline)
         except KeyboardInterrupt:
             say("Interrupted. Every finished run is stored; the same command goes on from here.")
@@ -224,24 +223,15 @@ class _Call:
         nightlies.write(self.results, checked)
         return checked
 
-    def _judge(self) -> Callable[[pd.DataFrame], Regressions]:
-        from paretoboard import regressions
-
-        acks = regressions.read_acks(self.results)
-        return lambda history: regressions.find(history, acks)
-
     def _conclude(self, runs: Sequence[RunSpec], done: Nightly, damaged: tuple[str, ...]) -> Summary:
         """Old records removed, pages rendered, and what there is to say."""
-        from paretoboard import store
+        from paretoboard import regressions, store
         from paretoboard.cli.nightly_summary import Summary
-        from paretoboard.store import nightlies
         from paretoboard_reports.view.nights import told
 
         removed = self._prune(runs, done)
-        before, _ = nightlies.read_all(self.results)
-        names = {run.task for run in runs}
-        everything = store.history(self.results, tasks=names)
-        found = self._judge()(nightlies.trusted(everything, before))
+        everything = store.history(self.results, tasks={run.task for run in runs})
+        found = regressions.judge_of(self.results)(everything)
         here = [change for change in found.changes if change.series.key.hardware_id == done.hardware_id]
         tonight = done.started_at.date()
         site, unreadable = self._render()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER: Final = "nightly"
+LONG: Final = "long"  # below it, records of long runs
 VERSION: Final = 1
 _STARTED: Final = "%Y%m%dT%H%M%SZ"
 
@@ -66,6 +67,19 @@ class NightlyRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LongRun:
+    """A run with the budget `release`, which decides about a drift that nights can't confirm."""
+
+    series: str  # regressions.Key.name
+    board_id: str
+    started_at: datetime  # UTC
+    ratio: float  # time over the baseline's
+    low: float
+    high: float
+    launches: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Nightly:
     """One call of `paretoboard nightly`, continued after an interruption where there was one."""
 
@@ -80,6 +94,7 @@ class Nightly:
     self_check: SelfCheck | None = None
     distrust: str = ""  # why nothing is to be concluded from this night; "" where it can be trusted
     runs: tuple[NightlyRun, ...] = ()
+    long_runs: tuple[LongRun, ...] = ()  # their records lie apart, in nightly/long: they are of no board
     notes: tuple[str, ...] = ()
 
     @property
@@ -138,6 +153,11 @@ def trusted(history: pd.DataFrame, nightlies: Iterable[Nightly]) -> pd.DataFrame
     keys = zip(history["run_id"], history["started_at"], history["hardware_id"], strict=True)
     kept: pd.DataFrame = history[[key not in left_out for key in keys]]
     return kept
+
+
+def long_runs(nightlies: Iterable[Nightly]) -> tuple[LongRun, ...]:
+    """The long runs of nights that can be trusted, oldest first."""
+    return tuple(run for nightly in nightlies if not nightly.distrust for run in nightly.long_runs)
 
 
 @functools.cache
