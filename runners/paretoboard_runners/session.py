@@ -104,9 +104,7 @@ def carry_out(
     )
 
 
-def measure(
-    run: RunSpec, *, runner: Runner, results: Path, observer: Observer, number: int, total: int
-) -> RunRecord:
+def measure(run: RunSpec, *, runner: Runner, results: Path, observer: Observer, number: int, total: int) -> RunRecord:
     """Measure one run, of `total` the one with this number, and store its record.
 
     Raises: StoreError where the disk refuses it.
