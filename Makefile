@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help board site debian test axe check format schema bench bench-kill bench-rigor bench-train bench-parity bench-subsets bench-evaluation bench-report clean
+.PHONY: help board site debian test axe check format schema bench bench-kill bench-rigor bench-train bench-parity bench-subsets bench-evaluation bench-report bench-fixture clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -89,6 +89,10 @@ bench-evaluation: .venv/installed-test ## Images per second of an evaluation bes
 bench-report: .venv/installed-test ## From 100,000 records to 48 boards, and Explore in a browser, beside their bars
 	PYTHONPATH=tests $(BIN)/python -m bench.report $(if $(ROWS),--rows $(ROWS))
 	PYTHONPATH=tests $(BIN)/python -m bench.explore
+
+# Resumes where it was stopped; QUICK=1 makes a tenth of the comparisons.
+bench-fixture: .venv/installed-test ## What paretoboard_compare finds beside a busy process, in real sessions of pytest
+	PYTHONPATH=tests $(BIN)/python -m bench.fixture $(if $(QUICK),--extent quick)
 
 schema: .venv/installed ## Write tasks/task.schema.json, with which editors check task files
 	$(BIN)/python -m paretoboard.taskfile.schema tasks/task.schema.json

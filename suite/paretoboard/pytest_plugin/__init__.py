@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from paretoboard.pytest_plugin import limits, told
+from paretoboard.pytest_plugin import limits, tasks, told
 from paretoboard.pytest_plugin.fixture import VERDICTS, Comparer
-
-if TYPE_CHECKING:
-    from paretoboard.pytest_plugin.verdict import Verdict
+from paretoboard.pytest_plugin.verdict import Verdict
 
 __all__ = ["Comparer", "Verdict", "paretoboard_compare"]
 MARKER = "paretoboard"
@@ -40,6 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--paretoboard-strict", action="store_true", help="fail where a comparison is inconclusive")
     group.addoption(
+        "--paretoboard",
+        action="store_true",
+        help="collect task files: each run of those named, or found in the folders named, is a test",
+    )
+    group.addoption(
         "--paretoboard-results",
         metavar="FOLDER",
         type=Path,
@@ -58,6 +61,19 @@ def pytest_configure(config: pytest.Config) -> None:
     limits.budget_of(config.getoption("paretoboard_budget"), "--paretoboard-budget")
     if config.getoption("paretoboard_tolerance") is not None:
         limits.tolerance_of(config.getoption("paretoboard_tolerance"), "--paretoboard-tolerance")
+    if config.getoption("paretoboard"):
+        tasks.configure(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let go of the results."""
+    if tasks.BENCH in config.stash:
+        config.stash[tasks.BENCH].close()
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Task files, where they are asked for."""
+    return tasks.collect_file(file_path, parent) if tasks.FOUND in parent.config.stash else None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -84,4 +100,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write what --paretoboard-json asks for."""
     path = session.config.getoption("paretoboard_json")
     if path is not None and not hasattr(session.config, "workerinput"):
-        told.write_json(path, session.config.stash[VERDICTS])
+        verdicts = session.config.stash[VERDICTS]
+        told.write_json(path, verdicts)

@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -21,15 +22,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from paretoboard.pytest_plugin.verdict import ComparisonError
+from paretoboard.records import Calls
 from paretoboard.spec import HardwareProfile
 from paretoboard_runners import controls, supervise, timing
 from paretoboard_runners.comparing import read_calls
 from paretoboard_runners.launch import CALLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from paretoboard.records import Calls
 
 # As in rigor's comparisons: huge pages are a matter of luck, and held off for both.
 PROFILE: Final = HardwareProfile(
@@ -148,8 +149,8 @@ def _explain(ending: supervise.Ending, folder: Path, timeout_s: float) -> None:
         raise ComparisonError(error.read_text() + said)
     if ending.timed_out:
         raise ComparisonError(
-            f"a launch did not end within {timeout_s:g} s and was killed: a callable hangs, or is so slow that it needs "
-            f"a longer limit, as in @pytest.mark.paretoboard(timeout_s={10 * timeout_s:g}){said}"
+            f"a launch did not end within {timeout_s:g} s and was killed: a callable hangs, or is so slow that it "
+            f"needs a longer limit, as in @pytest.mark.paretoboard(timeout_s={10 * timeout_s:g}){said}"
         )
     if ending.reason or not (folder / CALLS).exists():
         raise ComparisonError(
@@ -253,6 +254,6 @@ class CallableArm:
         """None of its own: a callable knows what it works on."""
         return (None,)
 
-    def classes_of(self, output: Any) -> Sequence[int]:
+    def classes_of(self, output: Any) -> Sequence[int]:  # noqa: ARG002 - a name of the protocol
         """It guesses no classes."""
         return ()
