@@ -7,7 +7,6 @@ something is compared or measured.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 

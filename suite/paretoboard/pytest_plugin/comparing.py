@@ -29,7 +29,7 @@ def compare(
     tolerance: float,
     seed: int,
     timeout_s: float,
-    launcher: launches.Launcher = launches.launch,
+    launcher: launches.Launcher,
 ) -> Verdict:
     """Time a pair in launches of the budget and, where these leave it open, in as many again.
 

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from paretoboard.pytest_plugin.launches import Launcher
     from paretoboard.pytest_plugin.verdict import Verdict
 
 LAUNCH_LIMIT_S: Final = 300.0
+LAUNCHER: Final = pytest.StashKey["Launcher"]()  # another than the real one, for tests of what is made of launches
 VERDICTS: Final = pytest.StashKey[list["Verdict"]]()
 IN_WORKER: Final = (
     "paretoboard_compare does not measure in a worker of pytest-xdist: tests that run beside each other would time "
@@ -76,6 +78,7 @@ class Comparer:
                 tolerance=self._tolerance(given.get("tolerance")),
                 seed=secrets.randbits(32),
                 timeout_s=limits.seconds_of(given.get("timeout_s", LAUNCH_LIMIT_S), test),
+                launcher=config.stash.get(LAUNCHER, launches.launch),
             )
         except ComparisonError as error:
             raise error.with_traceback(None) from None  # how it was measured is of no use to whoever reads this
