@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from paretoboard.pytest_plugin import limits, tasks, told
+from paretoboard.pytest_plugin import benchmark_hooks, limits, tasks, told
 from paretoboard.pytest_plugin.fixture import VERDICTS, Comparer
 from paretoboard.pytest_plugin.verdict import Verdict
 
@@ -57,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "set by itself on tests that do",
     )
     config.stash[VERDICTS] = []
+    config.pluginmanager.register(benchmark_hooks.Facts(), "paretoboard-facts")
     limits.budget_of(config.getoption("paretoboard_budget"), "--paretoboard-budget")
     if config.getoption("paretoboard_tolerance") is not None:
         limits.tolerance_of(config.getoption("paretoboard_tolerance"), "--paretoboard-tolerance")

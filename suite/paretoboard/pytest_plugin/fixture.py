@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from paretoboard.pytest_plugin.launches import Launcher
     from paretoboard.pytest_plugin.verdict import Verdict
 
 LAUNCH_LIMIT_S: Final = 300.0
