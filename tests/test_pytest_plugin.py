@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import builders
-import plugged
 from fakes.launches import Planted
 from paretoboard import store, taskfile
 from paretoboard.plan import expand
@@ -62,7 +61,7 @@ def planted(project: pytest.Pytester, arguments: str) -> None:
 
 
 def run(project: pytest.Pytester, *arguments: object) -> pytest.RunResult:
-    return project.runpytest_subprocess(*plugged.ARGUMENTS, *map(str, arguments), timeout=120)
+    return project.runpytest_subprocess(*map(str, arguments), timeout=120)
 
 
 # What is decided
@@ -449,10 +448,9 @@ def test_a_known_run_is_not_measured_again_and_its_status_is_the_tests(
 
 def test_a_target_is_missed_only_where_the_whole_interval_lies_below_it(tmp_path: Path) -> None:
     spec, record = stored(tmp_path)
-    value = record.metric(spec.quality.metric)
-    assert value is not None
-    assert value.high is not None
-    for target, missed in ((value.value, False), (value.high - 1e-6, False), (value.high + 1e-6, True)):
+    value = dataclasses.replace(record.metrics[0], name=spec.quality.metric, value=0.95, low=0.92, high=0.97)
+    record = dataclasses.replace(record, metrics=(value,))
+    for target, missed in ((0.95, False), (0.969, False), (0.971, True)):
         asked = dataclasses.replace(spec, quality=QualityTarget(metric=spec.quality.metric, at_least=target))
         why = measuring.judged(asked, record, tmp_path).why
         assert bool(why) == missed, why
@@ -463,7 +461,7 @@ def test_a_target_is_missed_only_where_the_whole_interval_lies_below_it(tmp_path
 @pytest.mark.slow
 def test_a_run_is_measured_stored_and_known_the_next_time(project: pytest.Pytester) -> None:
     arguments = ["--paretoboard", VALID, "--paretoboard-results", "kept", "-k", "baseline"]
-    first = project.runpytest_subprocess(*plugged.ARGUMENTS, *map(str, arguments), timeout=400)
+    first = project.runpytest_subprocess(*map(str, arguments), timeout=400)
     first.assert_outcomes(passed=1, deselected=1)
     records = sorted((project.path / "kept").rglob("*.parquet"))
     assert len(records) == 1
