@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -11,13 +12,18 @@ from typing import Any
 
 import pytest
 
-import plugged
+import builders
 from fakes.launches import Planted
-from paretoboard.pytest_plugin import comparing, launches, limits
+from paretoboard import store, taskfile
+from paretoboard.plan import expand
+from paretoboard.pytest_plugin import comparing, launches, limits, measuring
 from paretoboard.pytest_plugin.verdict import ComparisonError, Verdict
+from paretoboard.spec import QualityTarget
+from paretoboard_runners import machine
 from paretoboard_runners.timing import LaunchPlan
 
 TESTS = Path(__file__).parent
+VALID = TESTS / "broken_tasks" / "valid.toml"
 HEAVY = ("torch", "numpy", "pandas", "scipy", "pyarrow", "onnx", "onnxruntime")
 
 
@@ -35,7 +41,7 @@ def judged(launcher: launches.Launcher, tolerance: float = 0.015, budget: str = 
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Somebody else's project, whose launches have a planted ratio of `ratio` and a scatter."""
+    """Somebody else's project."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return pytester
@@ -55,7 +61,7 @@ def planted(project: pytest.Pytester, arguments: str) -> None:
 
 
 def run(project: pytest.Pytester, *arguments: object) -> pytest.RunResult:
-    return project.runpytest_subprocess(*plugged.ARGUMENTS, *map(str, arguments), timeout=120)
+    return project.runpytest_subprocess(*map(str, arguments), timeout=120)
 
 
 # What is decided
@@ -107,7 +113,7 @@ def test_tolerances_are_shares_or_percentages(given: Any, share: float) -> None:
 
 @pytest.mark.parametrize("given", ["", "5", "0", "-5%", "100%", "five", True, None, float("nan")])
 def test_other_tolerances_are_refused_with_where_they_were_found(given: Any) -> None:
-    with pytest.raises(pytest.UsageError, match="^here: found .* would be right$"):
+    with pytest.raises(pytest.UsageError, match=r"^here: found .* would be right$"):
         limits.tolerance_of(given, "here")
 
 
@@ -349,7 +355,7 @@ def test_collecting_imports_nothing_heavy(project: pytest.Pytester) -> None:
     plain = run(project)
     plain.assert_outcomes(passed=1)
     plain.stdout.fnmatch_lines(["IMPORTED end"])
-    tasks = run(project, "--paretoboard", "quick/digits", "--collect-only", "-q", "--confcutdir=/", "-p", "conftest")
+    tasks = run(project, "--paretoboard", "quick/digits", "--collect-only", "-q")
     tasks.stdout.fnmatch_lines(["*digits.toml::ort-fp32[[]cpu-1-0[]]", "IMPORTED end"])
 
 
@@ -360,3 +366,104 @@ def test_runs_are_chosen_by_names_of_recipes_and_techniques_and_by_node_id(proje
     one = run(project, "--paretoboard", "quick/digits::bf16[cpu-1-0]", "--collect-only", "-q")
     assert [line for line in one.outlines if "::" in line and "bf16" not in line] == []
     one.stdout.fnmatch_lines(["1 test collected*"])
+
+
+FOREIGN_TESTS = """
+import numpy as np
+import pytest
+import reports, runners, suite, tasks
+
+SQUARE = np.random.default_rng(0).random((200, 200), dtype=np.float32)
+
+def work(units):
+    for _ in range(units):
+        SQUARE @ SQUARE
+
+def test_their_own_packages_win():
+    assert [each.OURS for each in (reports, runners, suite, tasks)] == [True] * 4
+
+def test_equal(paretoboard_compare):
+    verdict = paretoboard_compare(lambda: work(20), lambda: work(20), tolerance="20%", check=False)
+    assert not verdict.slower and not verdict.faster
+
+def test_slower(paretoboard_compare):
+    paretoboard_compare(lambda: work(20), lambda: work(40))
+
+def test_faster(paretoboard_compare):
+    assert not paretoboard_compare(lambda: work(40), lambda: work(20)).slower
+
+def test_beside_the_other_plugin(benchmark):
+    benchmark.pedantic(work, args=(1,))
+"""
+
+
+@pytest.mark.alone
+def test_real_comparisons_in_a_project_with_packages_named_like_ours(project: pytest.Pytester) -> None:
+    for name in ("runners/__init__.py", "reports/__init__.py", "tasks.py", "suite.py"):
+        file = project.path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("OURS = True\n")
+    project.makeconftest("import runners, suite\nassert runners.OURS and suite.OURS\n")
+    project.makepyfile(FOREIGN_TESTS)
+    done = run(project, "--paretoboard-budget", "quick", "-p", "no:cacheprovider")
+    done.assert_outcomes(passed=4, failed=1)
+    done.stdout.fnmatch_lines(["*candidate is slower than baseline: +*"])
+    assert "launches.py" not in done.stdout.str()  # how it was measured is of no use to whoever reads a failure
+    without = run(project, "-p", "no:benchmark", "-k", "packages")
+    without.assert_outcomes(passed=1, deselected=4)
+
+
+# Tasks
+
+
+def stored(results: Path, **given: Any) -> tuple[Any, Any]:
+    """A run of the valid task with a record of this machine in `results`, and that record."""
+    [task] = taskfile.load_all([str(VALID)])
+    spec = next(expand([task]))
+    record = builders.run_record(spec=spec, provenance=machine.provenance(), **given)
+    store.append(results, record)
+    return spec, record
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "outcome", "line"),
+    [
+        ("ok", "", "passed", "* passed*"),
+        ("failed", "a layer is too large", "failed", "failed: a layer is too large"),
+        ("timeout", "after 300 s", "failed", "timeout: after 300 s"),
+        ("skipped", "no such device", "skipped", "*skipped: no such device*"),
+    ],
+)
+def test_a_known_run_is_not_measured_again_and_its_status_is_the_tests(
+    project: pytest.Pytester, status: Any, reason: str, outcome: str, line: str
+) -> None:
+    results = project.path / "kept"
+    stored(results, status=status, reason=reason)
+    before = sorted(results.rglob("*.parquet"))
+    done = run(project, "--paretoboard", VALID, "--paretoboard-results", results, "-k", "baseline", "-rs")
+    done.assert_outcomes(**{outcome: 1}, deselected=1)
+    done.stdout.fnmatch_lines([line])
+    assert sorted(results.rglob("*.parquet")) == before
+
+
+def test_a_target_is_missed_only_where_the_whole_interval_lies_below_it(tmp_path: Path) -> None:
+    spec, record = stored(tmp_path)
+    value = dataclasses.replace(record.metrics[0], name=spec.quality.metric, value=0.95, low=0.92, high=0.97)
+    record = dataclasses.replace(record, metrics=(value,))
+    for target, missed in ((0.95, False), (0.969, False), (0.971, True)):
+        asked = dataclasses.replace(spec, quality=QualityTarget(metric=spec.quality.metric, at_least=target))
+        why = measuring.judged(asked, record, tmp_path).why
+        assert bool(why) == missed, why
+        assert why.startswith("quality: ") == missed
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+def test_a_run_is_measured_stored_and_known_the_next_time(project: pytest.Pytester) -> None:
+    arguments = ["--paretoboard", VALID, "--paretoboard-results", "kept", "-k", "baseline"]
+    first = project.runpytest_subprocess(*map(str, arguments), timeout=400)
+    first.assert_outcomes(passed=1, deselected=1)
+    records = sorted((project.path / "kept").rglob("*.parquet"))
+    assert len(records) == 1
+    run(project, *arguments).assert_outcomes(passed=1, deselected=1)
+    assert sorted((project.path / "kept").rglob("*.parquet")) == records

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from paretoboard.pytest_plugin.verdict import Verdict
 
 LAUNCH_LIMIT_S: Final = 300.0
-LAUNCHER: Final = pytest.StashKey["Launcher"]()  # another than the real one, for tests of what is made of launches
-VERDICTS: Final = pytest.StashKey[list["Verdict"]]()
+LAUNCHER: Final[pytest.StashKey[Launcher]] = (
+    pytest.StashKey()
+)  # another than the real one, for tests of what is made of launches
+VERDICTS: Final[pytest.StashKey[list[Verdict]]] = pytest.StashKey()
 IN_WORKER: Final = (
     "paretoboard_compare does not measure in a worker of pytest-xdist: tests that run beside each other would time "
     "each other. Leave these tests out of the parallel run with -m 'not paretoboard', and run them on their own with "

@@ -59,7 +59,12 @@ def configure(config: pytest.Config) -> None:
 def collect_file(file_path: Path, parent: pytest.Collector) -> TaskFile | None:
     """The task in a file, None where there is none."""
     spec = parent.config.stash[FOUND].get(file_path.resolve())
-    return TaskFile.from_parent(parent, path=file_path, spec=spec) if spec else None
+    if spec is None:
+        return None
+    inside = file_path.is_relative_to(parent.config.rootpath)
+    # Of a file elsewhere, as the shipped tasks are in other people's projects, pytest would leave the name away.
+    named = {} if inside else {"nodeid": f"tasks/{spec.name}.toml"}
+    return TaskFile.from_parent(parent, path=file_path, spec=spec, **named)
 
 
 class TaskFile(pytest.File):
