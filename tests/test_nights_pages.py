@@ -15,14 +15,16 @@ import pytest
 from builders import board_records, run_record
 from paretoboard import regressions, store
 from paretoboard.regressions import Ack
-from paretoboard.store import light
+from paretoboard.store import calibrations, light
 from paretoboard_reports import links, pages
 from paretoboard_reports.pages import trends
+from paretoboard_reports.site import read
 from paretoboard_reports.svg import series_plot, sparkline
 from paretoboard_reports.view import evidence
 from paretoboard_reports.view.nights import shown, told
 from planted_nights import FIRST, nights
 from site_kit import files_of, site_of_history
+from test_calibration import stored
 from test_report_page import HOSTILE, Elements
 
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -282,3 +284,39 @@ def test_a_mistake_in_acks_toml_is_the_user_s(tmp_path):
     done = call(tmp_path)
     assert done.returncode == 2
     assert "acks.toml:2" in done.stderr
+
+
+def test_the_methods_page_shows_rates_that_were_measured_with_their_intervals(tmp_path):
+    for record in board_records():
+        store.append(tmp_path, record)
+    calibrations.keep(tmp_path, stored(false_alarms=1, identical=40, found=38, planted=40))
+    for name in ("rigor", "regressions", "fixture"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table.txt").write_text(f"what {name} counted <b>\n")
+    made = {file.path: file.content for file in pages.files(read(tmp_path))}
+    html = text_of(made[links.METHODS])
+    # Wilson's intervals of 1 and of 38 in 40.
+    assert "1 of 40 [0.4, 12.9] %" in html
+    assert "38 of 40 of 3 % [83.5, 98.6] %" in html
+    for name in ("rigor", "regressions", "fixture"):
+        assert f"what {name} counted <b>" in html
+
+
+def test_a_site_is_judged_by_the_calibrations_beside_its_records(tmp_path):
+    for night in range(14):
+        started_at = FIRST + datetime.timedelta(days=night)
+        store.append(tmp_path, run_record("ort-int8", speedup=2 / (1.04 if night >= 8 else 1), started_at=started_at))
+    (change,) = read(tmp_path).regressions.of("confirmed")
+    key = change.series.key
+    plain = json.loads(call(tmp_path, "--format", "json").stdout)
+    assert [(each["limit"], each["page"]) for each in plain] == [("least", evidence.page_of(change))]
+    assert "beyond 2.0 %, the least that counts" in call(tmp_path).stdout
+    calibrations.keep(tmp_path, stored(hardware_id=key.hardware_id, profile=key.profile, noise_floor=0.03))
+    (plain,) = json.loads(call(tmp_path, "--format", "json").stdout)
+    assert (plain["limit"], plain["band"]) == ("floor", 0.03)
+    made = {file.path: file.content for file in pages.files(read(tmp_path))}
+    assert "3.0 %, the noise floor of this machine" in text_of(made[plain["page"]])
+    calibrations.keep(
+        tmp_path, stored(hardware_id=key.hardware_id, profile=key.profile, noise_floor=0.06, measured_at=FIRST)
+    )
+    assert len(json.loads(call(tmp_path, "--format", "json").stdout)) == 1
