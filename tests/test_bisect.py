@@ -100,6 +100,9 @@ def test_the_first_slow_commit_of_twelve_is_found_and_nothing_of_the_users_is_to
     (project.top / ".git" / "hooks" / "post-checkout").write_text("#!/bin/sh\ntouch ../hooked\n")
     (project.top / ".git" / "hooks" / "post-checkout").chmod(0o755)
     project.git("bisect", "start")
+    # A worktree of the user's whose folder is out of reach for now.
+    project.git("worktree", "add", "--quiet", "--detach", str(project.top.parent / "away"))
+    (project.top.parent / "away").rename(project.top.parent / "unmounted")
     before = project.state()
     done = bisect(project, "--good", commits[0], "--bad", "main", *NEW, "--json")
     assert done.returncode == 0, done.stderr

@@ -255,6 +255,46 @@ def test_pages_of_past_changes_are_bounded_and_open_ones_never(planted, monkeypa
     assert all(target.partition("#")[0] in made for target in targets)
 
 
+def test_a_drift_has_a_page_with_its_three_nights_and_no_bisection_into_nothing():
+    history = nights(["drift"], at=105, size=0.018, noise=0.001)
+    (change,) = regressions.find(history).of("new")
+    assert change.kind == "drift"
+    (page,) = change_pages(files(history)).values()
+    html = text_of(page)
+    assert html.count("of the drift") == 2
+    assert "a longer measurement decides" in html
+    assert "✓ confirms" not in html
+
+
+@pytest.mark.parametrize(
+    ("commits", "note", "log"),
+    [
+        (("", ""), "was not recorded", False),
+        (("a" * 40, "a" * 40), "Both sides are the same commit", False),
+        (("a" * 40, "b" * 40 + "+dirty"), "Files differed from the commit", True),
+    ],
+)
+def test_the_commits_of_both_sides_are_named_only_where_they_say_something(commits, note, log):
+    history = nights(["step"], count=60, at=40, noise=0.003)
+    late = history["started_at"] >= history["started_at"].iloc[0] + datetime.timedelta(days=40)
+    history["commit"] = [commits[1] if each else commits[0] for each in late]
+    (page,) = change_pages(files(history)).values()
+    html = text_of(page)
+    assert note in html
+    assert (f"git log --oneline {'a' * 40}..{'b' * 40}Files" in html) is log
+    assert ("paretoboard bisect" in html) is log
+
+
+def test_a_loss_of_quality_has_a_page_as_well():
+    history = nights(["none"], noise=0.002)
+    late = history["started_at"] >= history["started_at"].iloc[0] + datetime.timedelta(days=60)
+    history.loc[late, "quality"] *= 0.95
+    ((path, page),) = change_pages(files(history)).items()
+    assert "-quality-" in path
+    assert "▼ worse" in text_of(page)
+    assert "−5.0 %" in text_of(page)
+
+
 def test_names_that_look_alike_have_pages_of_their_own():
     history = nights(["step", "step"], count=60, at=40, noise=0.003)
     names = {"s0": "a b", "s1": "a-b"}
