@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help board site debian test axe check format schema bench bench-kill bench-rigor bench-train bench-parity bench-subsets bench-evaluation bench-report clean
+.PHONY: help board site debian test axe check format schema bench bench-kill bench-rigor bench-train bench-parity bench-subsets bench-evaluation bench-report bench-regression bench-fixture clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -50,15 +50,23 @@ format: .venv/installed-test ## Format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/installed-test ## Time the project itself: a timed call, plan, store, statistics, report
-	$(BIN)/python -m pytest tests/bench/test_speed.py --benchmark-only --benchmark-columns=median,iqr,rounds
+# Saved by pytest-benchmark's storage, kept in results, and compared by the rule for nights: six sessions make a comparison.
+BENCH_RESULTS := results/bench
+bench: .venv/installed-test ## Time the project itself: a timed call, plan, store, statistics, report; compare with before
+	mkdir -p $(BENCH_RESULTS)/storage
+	$(BIN)/python -m pytest tests/bench/test_speed.py --benchmark-only --benchmark-columns=median,iqr,rounds \
+		--benchmark-storage=file://$(CURDIR)/$(BENCH_RESULTS)/storage --benchmark-autosave --benchmark-save-data
+	$(BIN)/paretoboard results import $$(ls $(BENCH_RESULTS)/storage/*/*.json) --results $(BENCH_RESULTS) > /dev/null
+	$(BIN)/paretoboard results benchmarks --results $(BENCH_RESULTS)
 
 bench-kill: .venv/installed-test ## Kill `run tasks/quick` at 20 random moments, resume, and count the records
 	rm -rf build/bench-kill
 	$(BIN)/python tests/killing.py tasks/quick --results build/bench-kill --kills 20 --longest 40
 
+# Otava asks for an older numpy and for clients of databases; its analysis needs neither and says the same without.
 .venv/installed-bench: .venv/installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-deps 'apache-otava>=0.8'
 	touch $@
 
 # Resumes where it was stopped. hyperfine comes with `make debian`; without it, its row is left out with a reason.
@@ -84,11 +92,19 @@ bench-subsets: .venv/installed-test ## How often subsets of ImageNet rank two mo
 bench-evaluation: .venv/installed-test ## Images per second of an evaluation beside its model alone
 	PYTHONPATH=tests $(BIN)/python -m bench.evaluation $(if $(QUICK),--extent quick)
 
+# Twenty minutes on two cores; QUICK=1 takes a tenth of the series and of the time.
+bench-regression: .venv/installed-bench ## Our rule for nights beside other tools' on planted histories
+	PYTHONPATH=tests $(BIN)/python -m bench.regression $(if $(QUICK),--extent quick)
+
 # ROWS=1000000 takes some minutes.
 # ROWS=1000000 makes a million records, which takes some minutes.
 bench-report: .venv/installed-test ## From 100,000 records to 48 boards, and Explore in a browser, beside their bars
 	PYTHONPATH=tests $(BIN)/python -m bench.report $(if $(ROWS),--rows $(ROWS))
 	PYTHONPATH=tests $(BIN)/python -m bench.explore
+
+# Resumes where it was stopped; QUICK=1 makes a tenth of the comparisons.
+bench-fixture: .venv/installed-test ## What paretoboard_compare finds beside a busy process, in real sessions of pytest
+	PYTHONPATH=tests $(BIN)/python -m bench.fixture $(if $(QUICK),--extent quick)
 
 schema: .venv/installed ## Write tasks/task.schema.json, with which editors check task files
 	$(BIN)/python -m paretoboard.taskfile.schema tasks/task.schema.json

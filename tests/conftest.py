@@ -15,6 +15,7 @@ import pytest
 from fakes.nvml import FakeNvml
 from paretoboard_runners import nvml
 
+pytest_plugins = ["pytester"]
 REPOSITORY = Path(__file__).resolve().parent.parent
 CHANGE = "PARETOBOARD_CHANGE_MACHINE"
 NOT_CHANGED = f"set {CHANGE}=1 to let tests change settings of this machine for a moment"

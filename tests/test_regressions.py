@@ -59,6 +59,29 @@ def test_single_nights_that_stand_out_are_never_a_regression():
     assert not found.of("confirmed")
 
 
+def test_nights_in_a_row_that_stand_out_by_different_amounts_make_no_level():
+    frame = nights(["none"], noise=0.002)
+    for night, factor in ((60, 1.2), (61, 1.1), (62, 1.3)):
+        frame.loc[frame["started_at"] == FIRST + datetime.timedelta(days=night), "ratio"] *= factor
+    assert not regressions.find(frame).of("confirmed")
+
+
+def test_an_outlier_within_the_first_nights_of_a_step_does_not_hide_it():
+    for night in (60, 61, 62):
+        frame = nights(["step"], noise=0.002)
+        frame.loc[frame["started_at"] == FIRST + datetime.timedelta(days=night), "ratio"] *= 1.2
+        (change,) = regressions.find(frame).of("confirmed")
+        assert day(60) <= change.first.day <= day(61)
+
+
+def test_a_number_that_is_zero_every_night_has_no_change_and_one_that_falls_to_zero_has():
+    frame = nights(["none"], count=60, noise=0.002)
+    assert not regressions.find(frame.assign(ratio=0.0)).changes
+    frame.loc[frame["started_at"] >= FIRST + datetime.timedelta(days=40), "ratio"] = 0.0
+    (change,) = regressions.find(frame).changes
+    assert (change.first.day, change.share, change.state) == (day(40), -1.0, "improved")
+
+
 def test_a_drift_is_found_and_left_to_a_longer_measurement():
     found = regressions.find(nights(["drift"] * 10, at=105, size=0.018, noise=0.001))
     assert not found.of("confirmed")
@@ -102,6 +125,13 @@ def test_a_regression_that_is_taken_back_is_fixed():
     found = regressions.find(frame)
     assert [change.state for change in found.changes] == ["improved", "fixed"]
     assert not found.of("confirmed")
+
+
+def test_one_good_night_takes_no_regression_back():
+    frame = nights(["step"], count=90, noise=0.002)
+    frame.loc[frame["started_at"] == FIRST + datetime.timedelta(days=89), "ratio"] /= 1.05
+    found = regressions.find(frame)
+    assert [change.state for change in found.changes] == ["improved", "confirmed"]
 
 
 def test_an_acknowledged_change_says_why_and_by_whom_until_it_expires():

@@ -8,6 +8,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from paretoboard.store.spreadsheets import disarmed
 from paretoboard_reports import links
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from paretoboard_reports.view import Board, Effect, Quantity, Row
     from paretoboard_reports.view.model import AxisName
 
-# A cell that begins with one of these would be run as a formula by spreadsheets.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 # Of a BibTeX value: what ends it or means something in LaTeX.
 _LATEX: Final = dict.fromkeys("{}\\~^", "") | {c: f"\\{c}" for c in "&%$#_"}
 
@@ -123,7 +122,7 @@ def _csv_cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
+        return disarmed(value)
     return repr(value)
 
 

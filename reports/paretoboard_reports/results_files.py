@@ -12,14 +12,13 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from paretoboard.store.light import COLUMNS
+from paretoboard.store.spreadsheets import FORMULA
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Too long for a cell of a spreadsheet, and in the parquet file.
 _NOT_IN_CSV: Final = ("environment",)
-# A spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection).
-_FORMULA: Final = r"^([=+\-@\t\r])"
 
 
 def parquet(history: pd.DataFrame) -> bytes:
@@ -51,5 +50,5 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_timestamp(column.type):
         return pc.strftime(column, "%Y-%m-%dT%H:%M:%SZ")
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return pc.replace_substring_regex(column, _FORMULA, r"'\1")
+        return pc.replace_substring_regex(column, FORMULA, r"'\1")
     return column

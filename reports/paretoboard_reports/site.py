@@ -62,20 +62,20 @@ def read(results: Path) -> Site:
     """Read a folder of results for its pages; damaged files are named and left out."""
     history = store.history(results)
     reading = store.pick(results, store.newest(history), with_predictions=True)
-    damaged = sorted({*history.attrs["damaged"], *(str(found) for found in reading.damaged)})
+    judge = regressions.judge_of(results)
+    unreadable = {*history.attrs["damaged"], *judge.damaged, *(str(found) for found in reading.damaged)}
     try:
         calibrations = all_latest(results)
     except StoreError as error:
-        damaged.append(str(error))
+        unreadable.add(str(error))
         calibrations = ()
+    damaged = sorted(unreadable)
     boards = page_of(reading.records, damaged, nights_of(history))
     return Site(
         page=boards,
         records=reading.records,
         history=history,
-        regressions=regressions.find(
-            history, regressions.read_acks(results), floors=regressions.floors_of(calibrations)
-        ),
+        regressions=judge(history),
         damaged=tuple(damaged),
         calibrations=calibrations,
         recorded=_recorded(results),

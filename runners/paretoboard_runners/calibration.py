@@ -38,11 +38,14 @@ def calibrate(
     profile: HardwareProfile,
     *,
     comparisons: int,
+    planted_comparisons: int | None = None,
     watch: Callable[[float, str], None],
     seed: int = 0,
 ) -> Calibration:
     """Compare `comparisons` identical pairs and as many with a planted slowdown of 3 %, in turn.
 
+    Args:
+        planted_comparisons: so many with a slowdown instead, at most as many as identical ones.
     Raises: RefusedError where the profile requires what is not held.
     """
     cores = controls.choose_cores(profile)
@@ -54,6 +57,8 @@ def calibrate(
         controls.check_required(profile, worker.controls())
         for number, kernel in enumerate(islice(cycle(KERNELS), comparisons)):
             for extra, found in ((0.0, identical), (PLANTED, planted)):
+                if extra and len(planted) == planted_comparisons:
+                    continue
                 share = (2 * number + (extra > 0)) / (2 * comparisons)
                 watch(share, f"{kernel}, {'identical' if extra == 0 else f'{extra:.0%} slower'}")
                 comparison, load1 = _compare(worker, kernel, extra, derive(seed, f"{number} {extra}"))

@@ -57,6 +57,7 @@ class Timing:
     noise_floor: float  # the effect that identical programs reach here, from the last calibration; 0 without one
     limits: Callable[[], JobLimits]
     watch: Callable[[float, str], None]
+    salt: str = ""  # of the launches' seeds, where they are to be others than the last time
 
     def against(self, reference: Reference, batch: int) -> TimedComparison:
         """Time candidate and reference in the same processes until the budget is spent or, at a second look, twice."""
@@ -76,7 +77,7 @@ class Timing:
         """One launch, and the file with its calls."""
         plan = LaunchPlan(
             seconds=BUDGETS[self.run.measure.budget].seconds,
-            seed=_launch_seed(self.run, batch, number),
+            seed=_launch_seed(self.run, batch, number, self.salt),
             threads=len(self.worker.cores),
         )
         job = jobs.LaunchJob(
@@ -203,5 +204,6 @@ def _state(batch: int, launch: int, window: int, seen: Any) -> WindowState:
     )
 
 
-def _launch_seed(run: RunSpec, batch: int, launch: int) -> int:
-    return int(digest({"run": run.run_id, "batch": batch, "launch": launch})[:8], 16)
+def _launch_seed(run: RunSpec, batch: int, launch: int, salt: str) -> int:
+    salted = {"salt": salt} if salt else {}
+    return int(digest({"run": run.run_id, "batch": batch, "launch": launch, **salted})[:8], 16)

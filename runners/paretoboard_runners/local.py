@@ -39,13 +39,17 @@ class LocalRunner:
         artifacts: Path,
         noise_floor: Callable[[str], float] = lambda profile: 0.0,
         rooflines: diagnose.Rooflines | None = None,
+        fresh_seeds: bool = False,
     ) -> None:
         """A runner with its own folder of artifacts.
 
         Args:
             noise_floor: by profile, the effect that identical programs reach here (`Calibration.noise_floor`).
             rooflines: where those of this machine are kept, by default with this runner.
+            fresh_seeds: draw the launches' layouts and orders anew each time, from the moment the run begins, and not
+                from its id alone: nights that share them would share their luck.
         """
+        self._fresh_seeds = fresh_seeds
         self._noise_floor = noise_floor
         self._rooflines = rooflines or diagnose.remembered()
         self._data_root = data_root.absolute()
@@ -109,6 +113,7 @@ class LocalRunner:
             run=run,
             draft=draft,
             watch=watch,
+            salt=draft.started_at.isoformat() if self._fresh_seeds else "",
         ).take()
         draft.controls = tuple(controls.states(draft.controls, held.worker.controls()))
 

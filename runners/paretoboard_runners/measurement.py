@@ -81,6 +81,7 @@ class Measurement:
     run: RunSpec
     draft: Draft
     watch: Watch
+    salt: str = ""  # of the launches' seeds
 
     @property
     def threads(self) -> int:
@@ -320,6 +321,7 @@ class Measurement:
             noise_floor=self.noise_floor,
             limits=self._limits,
             watch=lambda done, text: self.watch(Progress(stage="timing", done=done, text=text)),
+            salt=self.salt,
         )
         baseline, *others = references
         for batch in self.run.measure.batches:

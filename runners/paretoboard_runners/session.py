@@ -94,9 +94,7 @@ def carry_out(
         for number, run in enumerate(todo, 1):
             if deadline is not None and clock() >= deadline:
                 break
-            observer.run_started(run, number, len(todo))
-            record = runner.measure(run, observer.run_progressed)
-            observer.run_finished(record, store.append(results, record))
+            measure(run, runner=runner, results=results, observer=observer, number=number, total=len(todo))
             measured += 1
     return Summary(
         measured=measured,
@@ -104,6 +102,17 @@ def carry_out(
         not_ok=count_not_ok(runs, results, prints),
         stopped_early=measured < len(todo),
     )
+
+
+def measure(run: RunSpec, *, runner: Runner, results: Path, observer: Observer, number: int, total: int) -> RunRecord:
+    """Measure one run, of `total` the one with this number, and store its record.
+
+    Raises: StoreError where the disk refuses it.
+    """
+    observer.run_started(run, number, total)
+    record = runner.measure(run, observer.run_progressed)
+    observer.run_finished(record, store.append(results, record))
+    return record
 
 
 def count_not_ok(runs: Sequence[RunSpec], results: Path, prints: Fingerprints) -> int:

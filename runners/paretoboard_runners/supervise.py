@@ -117,11 +117,13 @@ def watch(
     timeout_s: float,
     on_event: Callable[[Mapping[str, Any]], None],
     control: socket.socket | None = None,
+    clear: Callable[[], int] | None = None,
 ) -> Ending:
     """Wait for `child` to end, kill it at its time limit, and clear away what it leaves behind.
 
     Args:
         control: a socket to whoever asked; when it closes, the child is killed.
+        clear: kills what the child left behind and counts it; every descendant of this process when left out.
     Raises: ControlClosedError after killing the child when `control` closed.
     """
     start = time.monotonic()
@@ -147,7 +149,7 @@ def watch(
     if timed_out or closed:
         os.kill(child.pid, signal.SIGKILL)
     exit_code, signal_number = exit_and_signal(os.waitpid(child.pid, 0)[1])
-    leftovers = kill_descendants()
+    leftovers = (clear or kill_descendants)()
     _drain(child.log, tail.feed)
     _drain(child.events, lines.feed)
     for descriptor in (process, child.log, child.events):

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from paretoboard.plan import RunSpec
 
 DATA_VARIABLE: Final = "PARETOBOARD_DATA"
 # Folders with modules of one's own, beside task files; `paretoboard run` sets it for the processes that it starts.
@@ -52,6 +54,15 @@ def data_root(given: Path | None = None, environ: Mapping[str, str] = os.environ
 def module_folders(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """Where modules of one's own are looked for that are not installed."""
     return tuple(filter(None, environ.get(MODULES_VARIABLE, "").split(os.pathsep)))
+
+
+def find_modules(runs: Iterable[RunSpec]) -> None:
+    """Let this process, and those that it starts, import the networks of one's own that lie beside task files."""
+    models = [model for run in runs for model in (run.model, run.teacher) if model]
+    folders = [str(model.folder) for model in models if model.folder]
+    known = dict.fromkeys([*module_folders(), *folders])
+    if known:
+        os.environ[MODULES_VARIABLE] = os.pathsep.join(known)
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:

@@ -110,7 +110,7 @@ def _feed(changes: Sequence[Told], found: Regressions, evidence: Mapping[str, st
             entry,
             "summary",
             f"{key.what} of {key.recipe} on {change.series.hardware_name}, profile {key.profile}: from {each.before} "
-            f"to {each.after} {each.unit}; confirmed by {change.confirmed} of {change.asked} nights. {each.command}",
+            f"to {each.after} {each.unit}; {each.says_so}. {each.command}",
         )
     ET.indent(feed)
     content: bytes = ET.tostring(feed, encoding="utf-8", xml_declaration=True)

@@ -75,6 +75,7 @@ class Told:
     rule: str  # what it had to exceed: "2.0 %, the least that counts"
     commits: str  # "a1b2c3d4e5..f6a7b8c9d0", "" where they are not known
     command: str  # that measures it again
+    says_so: str  # what confirms it, or is to
 
 
 def shown(found: Regressions) -> tuple[Shown, ...]:
@@ -102,7 +103,18 @@ def told(change: Change) -> Told:
         rule=f"{100 * change.band:.1f} %, {_LIMITS[change.limit]}",
         commits="" if not first or not last else first[:10] if first == last else f"{first[:10]}..{last[:10]}",
         command=run_command(series),
+        says_so=_says_so(change),
     )
+
+
+def _says_so(change: Change) -> str:
+    if change.kind == "step":
+        return f"confirmed by {change.confirmed} of {change.asked} nights"
+    run = change.long_run
+    if run is None:
+        return "a drift of the last nights; a longer measurement decides"
+    says = "confirm it" if change.state != "new" else "do not confirm it"
+    return f"a drift; {run.launches} launches on {run.started_at:%Y-%m-%d} {says}"
 
 
 def run_command(series: Series) -> str:

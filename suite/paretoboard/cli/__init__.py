@@ -27,6 +27,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "board": ("board_verb", "The ranking table of a task, in the terminal."),
     "compare": ("compare_verb", "Two folders of results, sessions or recipes side by side."),
     "regressions": ("regressions_verb", "What changed between nights, and which nights confirm it."),
+    "nightly": ("nightly_verb", "Measure again, compare with the nights before, render, and say what happened."),
     "bisect": ("bisect_verb", "The first commit that changed a speed, decided by paired measurements."),
     "report": ("report_verb", "Render the results as HTML."),
     "results": ("results_verb", "Stored records: verify, merge, compact, query, export."),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -93,11 +92,7 @@ def runs_at_hand(runs: Sequence[RunSpec], data_root: Path) -> list[RunSpec]:
 
 def find_modules(runs: Sequence[RunSpec]) -> None:
     """Let this process, and those that it starts, import the networks of one's own that lie beside task files."""
-    models = [model for run in runs for model in (run.model, run.teacher) if model]
-    folders = [str(model.folder) for model in models if model.folder]
-    known = dict.fromkeys([*locations.module_folders(), *folders])
-    if known:
-        os.environ[locations.MODULES_VARIABLE] = os.pathsep.join(known)
+    locations.find_modules(runs)
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:

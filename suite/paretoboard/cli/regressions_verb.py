@@ -55,9 +55,8 @@ def _lines(changes: list[Told]) -> Iterator[str]:
         glyph = "▼" if change.worse else "▲"
         of = f"{key.recipe}, {key.what}, {key.task}, {key.profile}"
         yield f"{glyph} {change.state:<12} {each.by} {each.direction}  {of}"
-        confirmed = "a drift" if change.kind == "drift" else f"confirmed by {change.confirmed} of {change.asked} nights"
         since = f", commits {each.commits}" if each.commits else ""
-        yield f"    {each.before} -> {each.after} {each.unit} since {change.first.day}{since}; {confirmed}"
+        yield f"    {each.before} -> {each.after} {each.unit} since {change.first.day}{since}; {each.says_so}"
         yield f"    beyond {each.rule}"
         if change.ack is not None:
             yield f"    {change.ack.by}: {change.ack.reason}"

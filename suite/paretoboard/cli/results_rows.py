@@ -7,7 +7,7 @@ import math
 import sys
 from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 - typer reads it
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -15,9 +15,12 @@ from paretoboard import durable, store
 from paretoboard.cli import options
 from paretoboard.errors import InputError, UnknownNameError
 from paretoboard.records import STATUSES
+from paretoboard.store.spreadsheets import disarmed
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from paretoboard.benchmarks import Session
 
 COLUMNS: Final = ("started_at", "task", "recipe", "seed", "profile", "status", "quality", "latency", "ratio", "verdict")
 FORMATS: Final = (".parquet", ".csv", ".json")
@@ -70,19 +73,59 @@ def export(
     recipe: _Recipe = None,
     status: _Status = None,
     since: _Since = None,
+    form: Annotated[
+        Literal["pytest-benchmark"] | None,
+        typer.Option("--format", help="Write timed calls, or a session that was imported, for pytest-benchmark."),
+    ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option(
+            "--session", metavar="NAME", help="With --format: the imported session of this name; 'last' is the newest."
+        ),
+    ] = None,
+    machine: Annotated[
+        str | None, typer.Option("--machine", metavar="ID", help="With --format: only runs of this machine.")
+    ] = None,
 ) -> None:
-    """Write a row for each stored record, with all columns, into one file."""
-    if out.suffix not in FORMATS:
-        raise InputError(f"{out}: can't be written in this format; a name that ends in {', '.join(FORMATS)} can")
+    """Write a row for each stored record, with all columns, into one file.
+
+    With --format pytest-benchmark the timed calls of the newest record of each run, or an imported session as it was.
+    """
+    if out.suffix not in FORMATS or (form is not None and out.suffix != ".json"):
+        wanted = ".json" if form else ", ".join(FORMATS)
+        raise InputError(f"{out}: can't be written in this format; a name that ends in {wanted} can")
     if not out.parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.parent}")
-    rows = _chosen(options.results_folder(results), task, recipe, status, since)
+    folder = options.results_folder(results)
+    if form is None and (session or machine):
+        raise InputError("--session and --machine go with --format pytest-benchmark")
+    if session is not None:
+        stored = _session(folder, session)
+        durable.write(out, stored.read().to_json())
+        print(f"{out}: session {stored.name}")
+        return
+    rows = _chosen(folder, task, recipe, status, since)
+    if form is not None:
+        durable.write(out, _benchmarks(folder, rows, machine))
+        print(f"{out}: for pytest-benchmark")
+        return
     if out.suffix == ".parquet":
         content = bytes(_parquet(rows))
     else:
         content = (_csv(rows) if out.suffix == ".csv" else _json(rows) + "\n").encode()
     durable.write(out, content)
     print(f"{out}: {len(rows)} rows")
+
+
+def _session(folder: Path, name: str) -> Session:
+    from paretoboard import benchmarks
+
+    stored = {each.name: each for each in benchmarks.sessions(folder)}
+    if name == "last" and stored:
+        return stored[max(stored)]
+    if name not in stored:
+        raise UnknownNameError(f"session of pytest-benchmark in {folder}", name, stored)
+    return stored[name]
 
 
 def _chosen(
@@ -124,7 +167,26 @@ def _cell(value: Any) -> str:
 
 
 def _csv(rows: pd.DataFrame) -> str:
-    return rows.to_csv(index=False, lineterminator="\n", date_format="%Y-%m-%dT%H:%M:%S.%fZ")
+    from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
+
+    shown = rows.copy()
+    for name in rows.columns:
+        if not (is_numeric_dtype(rows[name]) or is_datetime64_any_dtype(rows[name])):
+            shown[name] = [disarmed(str(value)) for value in rows[name]]
+    return shown.to_csv(index=False, lineterminator="\n", date_format="%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _benchmarks(folder: Path, rows: pd.DataFrame, machine: str | None) -> bytes:
+    """The timed calls of the newest record of each cell, as pytest-benchmark writes such things."""
+    from paretoboard import benchmarks
+
+    if machine is not None:
+        rows = rows[rows["hardware_id"].astype(str).str.startswith(machine)]
+    newest = store.newest(rows[rows["status"] == "ok"])
+    reading = store.pick(folder, newest, with_samples=True)
+    for found in reading.damaged:
+        print(f"left out: {found}", file=sys.stderr)
+    return benchmarks.of_records(reading.records).to_json()
 
 
 def _json(rows: pd.DataFrame) -> str:

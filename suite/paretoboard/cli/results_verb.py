@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paretoboard import store
-from paretoboard.cli import options, results_rows
+from paretoboard.cli import benchmark_sessions, options, results_rows
 from paretoboard.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from paretoboard.store import Damaged
 
 app = typer.Typer(
-    help="Stored records: verify, merge, compact, query, export.",
+    help="Stored records: verify, merge, compact, query, export; sessions of pytest-benchmark: import, benchmarks.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
 )
 app.command("query")(results_rows.query)
 app.command("export")(results_rows.export)
+app.command("import")(benchmark_sessions.import_)
+app.command("benchmarks")(benchmark_sessions.benchmarks)
 
 
 @app.command()

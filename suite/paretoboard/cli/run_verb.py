@@ -127,23 +127,11 @@ def _verify(runs: Sequence[RunSpec], results: Path, data_root: Path, sample: int
 
 @contextmanager
 def _runner(results: Path, data_root: Path, artifacts: Path, prints: Fingerprints) -> Iterator[LocalRunner]:
-    """This machine's runner, judging by its last calibration; an interruption ends it with a word on how to go on."""
-    from paretoboard.store import calibrations, rooflines
-    from paretoboard_runners.diagnose import Rooflines
-    from paretoboard_runners.local import LocalRunner
+    """This machine's runner; an interruption ends it with a word on how to go on."""
+    from paretoboard_runners.judging import local_runner
 
-    def noise_floor(profile: str) -> float:
-        found = calibrations.latest(results, hardware_id=prints.hardware_id, profile=profile)
-        return found.noise_floor if found else 0.0
-
-    known = Rooflines(
-        find=lambda profile: rooflines.find(
-            results, hardware_id=prints.hardware_id, environment_id=prints.environment_id, profile=profile
-        ),
-        keep=lambda found: rooflines.keep(results, found),
-    )
     try:
-        with LocalRunner(data_root=data_root, artifacts=artifacts, noise_floor=noise_floor, rooflines=known) as runner:
+        with local_runner(results, data_root, prints, artifacts=artifacts) as runner:
             yield runner
     except KeyboardInterrupt:
         say("Interrupted. Every finished run is stored; the same command goes on from here.")

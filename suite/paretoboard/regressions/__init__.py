@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from paretoboard import store
@@ -10,24 +11,28 @@ from paretoboard.errors import StoreError
 from paretoboard.regressions.acks import FILE, read_acks
 from paretoboard.regressions.model import STATES, Ack, Change, Cut, Key, Limit, Night, Noisy, Regressions, Series, State
 from paretoboard.regressions.series import series_of
-from paretoboard.regressions.shifts import changes, cuts, noisy
-from paretoboard.store import calibrations
+from paretoboard.regressions.shifts import CONFIRMS, LEAST_DRIFT, LOOK_AHEAD, changes, cuts, noisy
+from paretoboard.store import calibrations, nightlies
+from paretoboard.store.nightlies import Nightly
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
 
     from paretoboard.records import Calibration
+    from paretoboard.store.nightlies import LongRun
 
 __all__ = [
     "FILE",
+    "LOOK_AHEAD",
     "STATES",
     "Ack",
     "Change",
     "Cut",
+    "Judge",
     "Key",
     "Limit",
     "Night",
@@ -37,25 +42,55 @@ __all__ = [
     "State",
     "find",
     "floors_of",
+    "judge_of",
     "of_folder",
     "read_acks",
     "series_of",
 ]
 
 
-def of_folder(results: Path) -> Regressions:
-    """Everything that the nights of a folder of results say, by its acknowledgements and its machines' noise floors.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """What a folder of results says beside its records of how nights are to be judged."""
+
+    acks: tuple[Ack, ...]
+    floors: Mapping[tuple[str, str], float]
+    nights: tuple[Nightly, ...]
+    damaged: tuple[str, ...]  # what of this can't be read, in words
+
+    def __call__(self, history: pd.DataFrame) -> Regressions:
+        """Everything that the nights of a history say; those that are not to be trusted are left out."""
+        return find(
+            nightlies.trusted(history, self.nights),
+            self.acks,
+            floors=self.floors,
+            long_runs=nightlies.long_runs(self.nights),
+        )
+
+
+def judge_of(results: Path) -> Judge:
+    """By a folder's acknowledgements, its machines' noise floors, and what is known of its nights.
 
     Raises: TaskFileError for a mistake in acks.toml.
     """
-    history = store.history(results)
-    damaged = list(history.attrs["damaged"])
+    nights, unreadable = nightlies.read_all(results)
+    damaged = list(unreadable)
     try:
         floors = floors_of(calibrations.all_latest(results))
     except StoreError as error:
         damaged.append(str(error))
         floors = {}
-    return replace(find(history, read_acks(results), floors=floors), damaged=tuple(damaged))
+    return Judge(acks=read_acks(results), floors=floors, nights=nights, damaged=tuple(damaged))
+
+
+def of_folder(results: Path) -> Regressions:
+    """Everything that the nights of a folder of results say.
+
+    Raises: TaskFileError for a mistake in acks.toml.
+    """
+    judge = judge_of(results)
+    history = store.history(results)
+    return replace(judge(history), damaged=(*history.attrs["damaged"], *judge.damaged))
 
 
 def floors_of(newest: Iterable[Calibration]) -> dict[tuple[str, str], float]:
@@ -68,7 +103,11 @@ def floors_of(newest: Iterable[Calibration]) -> dict[tuple[str, str], float]:
 
 
 def find(
-    history: pd.DataFrame, acks: Iterable[Ack] = (), *, floors: Mapping[tuple[str, str], float] | None = None
+    history: pd.DataFrame,
+    acks: Iterable[Ack] = (),
+    *,
+    floors: Mapping[tuple[str, str], float] | None = None,
+    long_runs: Iterable[LongRun] = (),
 ) -> Regressions:
     """Everything that the nights of a history say.
 
@@ -79,17 +118,21 @@ def find(
         history: as `store.history` gives it.
         acks: of changes that somebody knows of.
         floors: noise floor of (hardware id, profile), a share; a change of speed has to exceed it.
+        long_runs: oldest first; the newest of a series decides about its drift.
     """
     series = series_of(history)
     too_noisy = tuple(found for each in series if (found := noisy(each)) is not None)
     left_out = {found.series.key for found in too_noisy}
     today = max((each.nights[-1].day for each in series), default=None)
     answered = {(ack.series, ack.night): ack for ack in acks if today and (ack.expires is None or ack.expires >= today)}
+    decisive = {(run.series, run.board_id): run for run in long_runs}
     quiet = [each for each in series if each.key not in left_out]
     found_changes = [
         change
         for each in quiet
-        for change in _with_states(list(changes(each, floor=_floor(each.key, floors or {}))), answered)
+        for change in _with_states(
+            [_decided(change, decisive) for change in changes(each, floor=_floor(each.key, floors or {}))], answered
+        )
     ]
     return Regressions(
         series=series,
@@ -104,6 +147,17 @@ def _floor(key: Key, floors: Mapping[tuple[str, str], float]) -> float:
     return floors.get((key.hardware_id, key.profile), 0.0) if key.what == "speed" else 0.0
 
 
+def _decided(change: Change, decisive: Mapping[tuple[str, str], LongRun]) -> Change:
+    """A drift, confirmed where a long run of its nights lies beyond the level before as a whole."""
+    key = change.series.key
+    run = decisive.get((key.name, key.board_id))
+    if change.kind != "drift" or change.state != "new" or run is None or run.started_at.date() < change.first.day:
+        return change
+    share, low, high = (value / change.before - 1 for value in (run.ratio, run.low, run.high))
+    state: State = "confirmed" if low > LEAST_DRIFT else "new"
+    return replace(change, state=state, share=share, low=low, high=high, long_run=run)
+
+
 def _with_states(found: Sequence[Change], answered: dict[tuple[str, datetime.date], Ack]) -> Iterator[Change]:
     for place, change in enumerate(found):
         ack = answered.get((change.series.key.name, change.first.day))
@@ -116,8 +170,8 @@ def _with_states(found: Sequence[Change], answered: dict[tuple[str, datetime.dat
 
 
 def _undoes(later: Change, change: Change) -> bool:
-    """Whether the level came back to where it was, or got better still."""
-    if later.worse or later.series.key != change.series.key or not change.before:
+    """Whether the level came back to where it was, or got better still, and nights confirm that too."""
+    if later.worse or later.confirmed < CONFIRMS or later.series.key != change.series.key or not change.before:
         return False
     share = later.after / change.before - 1
     gain = share if change.series.higher_is_better else -share

@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from paretoboard.store.nightlies import LongRun
+
 State = Literal["new", "confirmed", "acknowledged", "fixed", "improved"]
 STATES: Final[tuple[State, ...]] = ("confirmed", "new", "acknowledged", "fixed", "improved")
 What = Literal["speed", "quality"]
@@ -105,6 +107,7 @@ class Change:
     asked: int
     state: State
     ack: Ack | None = None
+    long_run: LongRun | None = None  # that decided about a drift
 
     @property
     def worse(self) -> bool:

@@ -3,10 +3,12 @@
 A night is compared with the level before it: the median of up to 30 nights since the last change. It begins a new
 level if it is further away than the largest of 2 %, the noise floor of the machine where it was calibrated, and three
 times the scatter of these nights (1.4826 times the median absolute deviation, which is the standard deviation of
-normal noise), and the change is confirmed if at least two of the next three nights say the same. A single night can
-therefore never be a regression. A drift is found where the mean of the last three nights is further from the median of
-the 30 before than the largest of 1 %, the noise floor and 3.5 standard errors; it is never more than new, because
-nights can't confirm it: a longer measurement decides.
+normal noise), and the change is confirmed if at least two of the next three nights say the same: they are as far away,
+on the same side, and near each other. A single night can therefore never be a regression, and nights that happen to
+stand out in a row, each for its own reason, seldom are. A drift is found where the mean of the last three nights is
+further from the median of the 30 before than the largest of 1 %, the noise floor and 3.5 standard errors; it is never
+more than new, because nights can't confirm it: a longer measurement decides. `make bench-regression` shows what the
+constants are worth.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ DRIFT_BANDS: Final = 3.5  # standard errors
 LOOK_BACK: Final = 30  # nights
 LOOK_AHEAD: Final = 3  # nights that may confirm a step
 CONFIRMS: Final = 2  # of these
+AGREE: Final = 1.5  # bands: so near to their median are the nights of a new level
 LEAST_NIGHTS: Final = 5  # before a level is known well enough
 TOO_NOISY: Final = 0.05  # scatter, as a share: steps of less than 15 % can't be seen then
 _NORMAL: Final = 1.4826
@@ -47,7 +50,8 @@ class _Level:
     nights: int
 
     def share(self, value: float) -> float:
-        return value / self.middle - 1
+        """How far away a value is; a level of zero has no shares, and nothing is far from it."""
+        return value / self.middle - 1 if self.middle else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +136,12 @@ def _changes(series: Series, nights: Sequence[Night], floor: float) -> Iterator[
         before = nights[max(start, place - LOOK_BACK) : place]
         level = _level(before)
         band, limit = _band(LEAST_STEP, floor, BANDS * level.scatter)
-        share = level.share(nights[place].value) if level.middle else 0.0
+        share = level.share(nights[place].value)
         if abs(share) <= band:
             place += 1
             continue
         ahead = nights[place + 1 : place + 1 + LOOK_AHEAD]
-        same = [night for night in ahead if math.copysign(1, share) * level.share(night.value) > band]
+        same = _agreeing(level, nights[place], ahead, band)
         if len(same) >= CONFIRMS:
             after = [nights[place], *same]
             yield _change(series, "step", before, after, len(ahead), band=band, limit=limit, confirmed=len(same))
@@ -151,6 +155,14 @@ def _changes(series: Series, nights: Sequence[Night], floor: float) -> Iterator[
             place += 1
     if (drift := _drift(series, nights[start:], floor)) is not None:
         yield drift
+
+
+def _agreeing(level: _Level, first: Night, ahead: Sequence[Night], band: float) -> list[Night]:
+    """Those of the nights ahead that make one new level with `first`; none if it is the one that stands out."""
+    side = math.copysign(1, level.share(first.value))
+    beyond = [night for night in ahead if side * level.share(night.value) > band]
+    new = _level([first, *beyond])
+    return [night for night in beyond if max(abs(new.share(night.value)), abs(new.share(first.value))) <= AGREE * band]
 
 
 def _drift(series: Series, nights: Sequence[Night], floor: float) -> Change | None:
