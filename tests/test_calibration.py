@@ -63,6 +63,8 @@ def test_the_latest_calibration_of_the_same_hardware_and_profile_counts(tmp_path
         calibrations.keep(tmp_path, found)
     assert calibrations.latest(tmp_path, hardware_id="a" * 64, profile="cpu-1") == later
     assert calibrations.latest(tmp_path, hardware_id="d" * 64, profile="cpu-1") is None
+    # What was measured before stays.
+    assert len(list((tmp_path / "calibrations").glob("*.json"))) == 4
 
 
 def test_a_calibration_is_never_rewritten_and_a_damaged_one_is_named(tmp_path: Path) -> None:
@@ -81,6 +83,7 @@ def test_doctor_calibrates_tells_how_far_it_is_prints_what_it_found_and_stores_i
     terminal = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "100"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=terminal)
     assert done.returncode in (0, 1), done.stderr
+    assert len(re.findall(r"of 4, 95 % interval \d+\.\d% to \d+\.\d%", done.stdout)) == 2
     for what in ("called different   ", " slower twins found", "noise floor  ", "smallest effect found at 80 % power"):
         assert what in done.stdout
     here = machine.fingerprints().hardware_id

@@ -15,14 +15,16 @@ import pytest
 from builders import board_records, run_record
 from paretoboard import regressions, store
 from paretoboard.regressions import Ack
-from paretoboard.store import light
+from paretoboard.store import calibrations, light
 from paretoboard_reports import links, pages
 from paretoboard_reports.pages import trends
+from paretoboard_reports.site import read
 from paretoboard_reports.svg import series_plot, sparkline
 from paretoboard_reports.view import evidence
 from paretoboard_reports.view.nights import shown, told
 from planted_nights import FIRST, nights
 from site_kit import files_of, site_of_history
+from test_calibration import stored
 from test_report_page import HOSTILE, Elements
 
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -253,6 +255,46 @@ def test_pages_of_past_changes_are_bounded_and_open_ones_never(planted, monkeypa
     assert all(target.partition("#")[0] in made for target in targets)
 
 
+def test_a_drift_has_a_page_with_its_three_nights_and_no_bisection_into_nothing():
+    history = nights(["drift"], at=105, size=0.018, noise=0.001)
+    (change,) = regressions.find(history).of("new")
+    assert change.kind == "drift"
+    (page,) = change_pages(files(history)).values()
+    html = text_of(page)
+    assert html.count("of the drift") == 2
+    assert "a longer measurement decides" in html
+    assert "✓ confirms" not in html
+
+
+@pytest.mark.parametrize(
+    ("commits", "note", "log"),
+    [
+        (("", ""), "was not recorded", False),
+        (("a" * 40, "a" * 40), "Both sides are the same commit", False),
+        (("a" * 40, "b" * 40 + "+dirty"), "Files differed from the commit", True),
+    ],
+)
+def test_the_commits_of_both_sides_are_named_only_where_they_say_something(commits, note, log):
+    history = nights(["step"], count=60, at=40, noise=0.003)
+    late = history["started_at"] >= history["started_at"].iloc[0] + datetime.timedelta(days=40)
+    history["commit"] = [commits[1] if each else commits[0] for each in late]
+    (page,) = change_pages(files(history)).values()
+    html = text_of(page)
+    assert note in html
+    assert (f"git log --oneline {'a' * 40}..{'b' * 40}Files" in html) is log
+    assert ("paretoboard bisect" in html) is log
+
+
+def test_a_loss_of_quality_has_a_page_as_well():
+    history = nights(["none"], noise=0.002)
+    late = history["started_at"] >= history["started_at"].iloc[0] + datetime.timedelta(days=60)
+    history.loc[late, "quality"] *= 0.95
+    ((path, page),) = change_pages(files(history)).items()
+    assert "-quality-" in path
+    assert "▼ worse" in text_of(page)
+    assert "−5.0 %" in text_of(page)
+
+
 def test_names_that_look_alike_have_pages_of_their_own():
     history = nights(["step", "step"], count=60, at=40, noise=0.003)
     names = {"s0": "a b", "s1": "a-b"}
@@ -282,3 +324,39 @@ def test_a_mistake_in_acks_toml_is_the_user_s(tmp_path):
     done = call(tmp_path)
     assert done.returncode == 2
     assert "acks.toml:2" in done.stderr
+
+
+def test_the_methods_page_shows_rates_that_were_measured_with_their_intervals(tmp_path):
+    for record in board_records():
+        store.append(tmp_path, record)
+    calibrations.keep(tmp_path, stored(false_alarms=1, identical=40, found=38, planted=40))
+    for name in ("rigor", "regressions", "fixture"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table.txt").write_text(f"what {name} counted <b>\n")
+    made = {file.path: file.content for file in pages.files(read(tmp_path))}
+    html = text_of(made[links.METHODS])
+    # Wilson's intervals of 1 and of 38 in 40.
+    assert "1 of 40 [0.4, 12.9] %" in html
+    assert "38 of 40 of 3 % [83.5, 98.6] %" in html
+    for name in ("rigor", "regressions", "fixture"):
+        assert f"what {name} counted <b>" in html
+
+
+def test_a_site_is_judged_by_the_calibrations_beside_its_records(tmp_path):
+    for night in range(14):
+        started_at = FIRST + datetime.timedelta(days=night)
+        store.append(tmp_path, run_record("ort-int8", speedup=2 / (1.04 if night >= 8 else 1), started_at=started_at))
+    (change,) = read(tmp_path).regressions.of("confirmed")
+    key = change.series.key
+    plain = json.loads(call(tmp_path, "--format", "json").stdout)
+    assert [(each["limit"], each["page"]) for each in plain] == [("least", evidence.page_of(change))]
+    assert "beyond 2.0 %, the least that counts" in call(tmp_path).stdout
+    calibrations.keep(tmp_path, stored(hardware_id=key.hardware_id, profile=key.profile, noise_floor=0.03))
+    (plain,) = json.loads(call(tmp_path, "--format", "json").stdout)
+    assert (plain["limit"], plain["band"]) == ("floor", 0.03)
+    made = {file.path: file.content for file in pages.files(read(tmp_path))}
+    assert "3.0 %, the noise floor of this machine" in text_of(made[plain["page"]])
+    calibrations.keep(
+        tmp_path, stored(hardware_id=key.hardware_id, profile=key.profile, noise_floor=0.06, measured_at=FIRST)
+    )
+    assert len(json.loads(call(tmp_path, "--format", "json").stdout)) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from paretoboard import claims, regressions, store
 from paretoboard.errors import StoreError
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     )
     from paretoboard_reports.view.timings import Histogram  # noqa: TC004
 
+# Folders of results in which benchmarks of known truth leave what they counted, as `table.txt`.
+RECORDED: Final = ("rigor", "regressions", "fixture")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
@@ -41,7 +44,7 @@ class Site:
     regressions: Regressions  # what the nights say
     damaged: tuple[str, ...]  # files that can't be read, in words
     calibrations: tuple[Calibration, ...] = ()  # what the protocol does on these machines with known differences
-    rigor: str = ""  # the same at length, as `make bench-rigor` recorded it
+    recorded: Mapping[str, str] = field(default_factory=dict)  # tables of RECORDED at length, as they were written
     claims: tuple[ClaimTable, ...] = ()  # published numbers beside the measured ones
     timings: Mapping[str, tuple[Histogram, ...]] = field(default_factory=dict)  # of runs on a board, by history.key
     groups: tuple[Group, ...] = field(init=False)  # the records of each board, in the order of the boards
@@ -75,7 +78,7 @@ def read(results: Path) -> Site:
         regressions=judge(history),
         damaged=tuple(damaged),
         calibrations=calibrations,
-        rigor=_rigor(results),
+        recorded=_recorded(results),
         claims=claims_view.tables(claims.load_all(), reading.records, boards.boards),
         timings=_timings(results, reading.records, history),
     )
@@ -98,11 +101,10 @@ def _timings(results: Path, records: Iterable[RunRecord], history: pd.DataFrame)
     return found
 
 
-def _rigor(results: Path) -> str:
-    try:
-        return (results / "rigor" / "table.txt").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
+def _recorded(results: Path) -> dict[str, str]:
+    """The tables that there are."""
+    files = {name: results / name / "table.txt" for name in RECORDED}
+    return {name: file.read_text(encoding="utf-8") for name, file in files.items() if file.is_file()}
 
 
 def nights_of(history: pd.DataFrame) -> Nights:

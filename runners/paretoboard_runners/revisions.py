@@ -86,8 +86,8 @@ class Repository:
             yield folder
         finally:
             self._ask("worktree", "remove", "--force", "--force", str(folder))
+            # No `git worktree prune` here: it would forget worktrees of the user's that are only out of reach.
             shutil.rmtree(folder, ignore_errors=True)
-            self._ask("worktree", "prune")
 
     @contextmanager
     def searched(self, good: Commit, bad: Commit, *, first_parent: bool) -> Iterator[Search]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paretoboard.regressions.shifts import BANDS
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 def files(site: Site) -> Iterator[SiteFile]:
     """One page for each change that has one, the newest first."""
     found = site.regressions
-    drawn = {each.series.key: each for each in shown(found) if each.changes}
+    paged = with_pages(found)
+    changed = {id(change.series): change.series for change in paged}
+    drawn = {each.series.key: each for each in shown(replace(found, series=tuple(changed.values())))}
     runs = set(site.runs["run_id"].astype(str))
-    for change in with_pages(found):
+    for change in paged:
         path = page_of(change)
         content = html(
             "change.html.j2",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from paretoboard.claims.verdicts import MARGIN_POINTS, MARGIN_TIMES
 from paretoboard.plan import PROTOCOL
 from paretoboard.regressions import shifts
+from paretoboard.stats import wilson
 from paretoboard.stats.ab1 import RELEVANT
 from paretoboard_reports import links
 from paretoboard_reports.output import SiteFile
@@ -15,6 +17,8 @@ from paretoboard_reports.render import html
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from paretoboard.records import Calibration  # noqa: TC004 - nothing resolves these annotations
+    from paretoboard.stats import Interval  # noqa: TC004
     from paretoboard_reports.site import Site
 
 NIGHTS: Final = (
@@ -27,6 +31,15 @@ NIGHTS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What a calibration measured, with the 95 % intervals of its shares."""
+
+    calibration: Calibration
+    false_alarms: Interval
+    found: Interval
+
+
 def files(site: Site) -> Iterator[SiteFile]:
     """The one page."""
     content = html(
@@ -37,7 +50,15 @@ def files(site: Site) -> Iterator[SiteFile]:
         margin_times=f"{100 * MARGIN_TIMES:g}",
         margin_points=f"{MARGIN_POINTS:g}",
         nights=NIGHTS,
-        rigor=site.rigor,
-        calibrations=site.calibrations,
+        recorded=site.recorded,
+        calibrations=[_rates(found) for found in site.calibrations],
     )
     yield SiteFile(path=links.METHODS, content=content)
+
+
+def _rates(calibration: Calibration) -> Rates:
+    return Rates(
+        calibration=calibration,
+        false_alarms=wilson(calibration.false_alarms, calibration.identical),
+        found=wilson(calibration.found, calibration.planted),
+    )

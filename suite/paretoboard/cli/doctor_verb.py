@@ -99,17 +99,32 @@ def _calibrated(profile: HardwareProfile, results: Path, comparisons: int, as_js
         )
         path = calibrations.keep(results, found)
     if as_json:
-        print(json.dumps({**dataclasses.asdict(found), "measured_at": found.measured_at.isoformat()}, indent=2))
+        plain = {**dataclasses.asdict(found), "measured_at": found.measured_at.isoformat()}
+        print(json.dumps({**plain, **{f"{name}_interval": ends for name, ends in _intervals(found).items()}}, indent=2))
     else:
-        print(f"identical programs called different   {found.false_alarms} of {found.identical}")
-        print(f"{found.planted_extra:.0%} slower twins found              {found.found} of {found.planted}")
+        ends = {name: f"95 % interval {low:.1%} to {high:.1%}" for name, (low, high) in _intervals(found).items()}
+        alarms, twins = f"{found.false_alarms} of {found.identical}", f"{found.found} of {found.planted}"
+        print(f"identical programs called different   {alarms}, {ends['false_alarms']}")
+        print(f"{found.planted_extra:.0%} slower twins found              {twins}, {ends['found']}")
         print(f"of those in the wrong direction       {found.wrong_way}")
         print(f"noise floor                           {found.noise_floor:.2%}")
         print(f"smallest effect found at 80 % power   {found.smallest_effect:.2%}")
         print(f"each comparison                       {found.launches} launches of {found.launch_s:g} s")
         print(f"mean load                             {found.load1:.1f}")
-        print(f"Stored in {path}; runs under {profile.name} now judge by this noise floor.", file=sys.stderr)
+        print(
+            f"Stored in {path}; runs and nights under {profile.name} are now judged by its noise floor.",
+            file=sys.stderr,
+        )
     return 1 if _distrusted(found) else 0
+
+
+def _intervals(found: Calibration) -> dict[str, tuple[float, float]]:
+    """The 95 % intervals of its shares."""
+    from paretoboard.stats import wilson
+
+    counts = {"false_alarms": (found.false_alarms, found.identical), "found": (found.found, found.planted)}
+    ends = {name: wilson(*count) for name, count in counts.items()}
+    return {name: (interval.low, interval.high) for name, interval in ends.items()}
 
 
 def _distrusted(found: Calibration) -> bool:
