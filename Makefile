@@ -92,7 +92,7 @@ bench-subsets: .venv/installed-test ## How often subsets of ImageNet rank two mo
 bench-evaluation: .venv/installed-test ## Images per second of an evaluation beside its model alone
 	PYTHONPATH=tests $(BIN)/python -m bench.evaluation $(if $(QUICK),--extent quick)
 
-# Twenty minutes on two cores; QUICK=1 takes a tenth of the series and of the time.
+# A quarter of an hour on two cores; QUICK=1 takes a tenth of the series and of the time.
 bench-regression: .venv/installed-bench ## Our rule for nights beside other tools' on planted histories
 	PYTHONPATH=tests $(BIN)/python -m bench.regression $(if $(QUICK),--extent quick)
 

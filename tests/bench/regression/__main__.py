@@ -16,8 +16,7 @@ from bench.regression.walking import Walk
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
 RECORDED: Final = REPOSITORY / "results" / "reference" / "rigor"
 TABLE: Final = "table.txt"
-# Series of each kind, and how many of these the rules get that take milliseconds a night.
-SERIES: Final = {"full": (400, 60), "quick": (40, 6)}
+SERIES: Final = {"full": 400, "quick": 40}  # of each kind
 
 
 def main() -> int:
@@ -26,7 +25,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="where the table goes")
     parser.add_argument("--only-ours", action="store_true", help="leave the other tools out")
     arguments = parser.parse_args()
-    many, few = SERIES[arguments.extent]
+    series = SERIES[arguments.extent]
     installed, missing = rules.tools()
     for line in missing:
         print(line, file=sys.stderr)
@@ -36,7 +35,7 @@ def main() -> int:
         (name, history)
         for name in chosen
         for kind in histories.KINDS
-        for history in histories.planted(kind, few if rules.tool(name).is_slow else many, effects)
+        for history in histories.planted(kind, round(rules.tool(name).share * series), effects)
     ]
     with multiprocessing.Pool(len(os.sched_getaffinity(0))) as pool:
         walks = []

@@ -50,7 +50,7 @@ class Tool:
     rows: tuple[str, ...]
     claims: Callable[[History], Callable[[int], Claims]]
     same_within: int
-    is_slow: bool = False  # milliseconds a night
+    share: float = 1.0  # of the series that it gets, less where a night takes milliseconds
 
 
 def tools() -> tuple[list[Tool], list[str]]:
@@ -181,6 +181,6 @@ _PYTEST: Final = Tool(
     same_within=0,
 )
 _ASV: Final = Tool(
-    name="asv", rows=("asv, threshold 5 %", "asv, threshold 2 %"), claims=_asv, same_within=3, is_slow=True
+    name="asv", rows=("asv, threshold 5 %", "asv, threshold 2 %"), claims=_asv, same_within=3, share=0.05
 )
-_OTAVA: Final = Tool(name="Otava", rows=("Otava", "Otava, magnitude 2 %"), claims=_otava, same_within=3, is_slow=True)
+_OTAVA: Final = Tool(name="Otava", rows=("Otava", "Otava, magnitude 2 %"), claims=_otava, same_within=3, share=0.15)

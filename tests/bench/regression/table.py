@@ -160,14 +160,14 @@ def _alarms(found: Sequence[Figures]) -> list[str]:
 
 def _steps(found: Sequence[Figures]) -> list[str]:
     lines = [
-        f"{'Steps found within 3 / 7 nights':<{26 + 12 * len(UP) + 18}}{'any alarm, by drift':>24}",
+        f"{'Steps found within 3/7 nights':<{26 + 12 * len(UP) + 18}}{'any alarm, by drift':>24}",
         f"{'rule':<26}"
         + "".join(f"{kind.name:>12}" for kind in UP)
         + f"{'nights':>8}{'wrong way':>10}"
         + "".join(f"{kind.drift:>8.2%}" for kind in DRIFTS),
     ]
     for each in found:
-        cells = [f"{_percent(each.soon[kind.name])} / {_percent(each.later[kind.name])}" for kind in UP]
+        cells = [f"{_percent(each.soon[kind.name])}/{_percent(each.later[kind.name])}" for kind in UP]
         delay = each.delay[_asked().name]
         wrong, of = each.wrong_way
         lines.append(
@@ -204,4 +204,6 @@ def _word(reached: bool) -> str:
 
 
 def _percent(share: float) -> str:
-    return "-" if math.isnan(share) else f"{share:.0%}"
+    """Without decimals, unless that would say none or all of what is neither."""
+    rounded = f"{share:.0%}"
+    return "-" if math.isnan(share) else f"{share:.1%}" if rounded in ("0%", "100%") and 0 < share < 1 else rounded
