@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from paretoboard.pytest_plugin.launches import Launcher
     from paretoboard.pytest_plugin.verdict import Verdict
 
 LAUNCH_LIMIT_S: Final = 300.0
-LAUNCHER: Final[pytest.StashKey[Launcher]] = (
-    pytest.StashKey()
-)  # another than the real one, for tests of what is made of launches
+# Another than the real one, for tests of what is made of launches.
+LAUNCHER: Final[pytest.StashKey[Launcher]] = pytest.StashKey()
 VERDICTS: Final[pytest.StashKey[list[Verdict]]] = pytest.StashKey()
 IN_WORKER: Final = (
     "paretoboard_compare does not measure in a worker of pytest-xdist: tests that run beside each other would time "
