@@ -298,7 +298,7 @@ def test_argument_marker_and_option_give_the_tolerance_in_this_order(project: py
     stored = json.loads((project.path / "out" / "all.json").read_text())
     assert [each["verdict"] for each in stored["comparisons"]] == ["slower", "same", "slower", "slower"]
     assert stored["machine"]["hardware"]["cpu"]
-    wider = run(project, "--paretoboard-tolerance", "30%", "-k", "plain or argument")
+    wider = run(project, "--paretoboard-tolerance", "30%", "-k", "plain or goes_before")
     wider.assert_outcomes(passed=1, failed=1, deselected=4)
 
 
