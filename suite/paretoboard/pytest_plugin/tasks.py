@@ -63,7 +63,7 @@ def collect_file(file_path: Path, parent: pytest.Collector) -> TaskFile | None:
         return None
     inside = file_path.is_relative_to(parent.config.rootpath)
     # Of a file elsewhere, as the shipped tasks are in other people's projects, pytest would leave the name away.
-    named = {} if inside else {"nodeid": f"tasks/{spec.name}.toml"}
+    named: dict[str, Any] = {} if inside else {"nodeid": f"tasks/{spec.name}.toml"}
     return TaskFile.from_parent(parent, path=file_path, spec=spec, **named)
 
 
