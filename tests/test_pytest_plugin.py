@@ -298,7 +298,7 @@ def test_argument_marker_and_option_give_the_tolerance_in_this_order(project: py
     stored = json.loads((project.path / "out" / "all.json").read_text())
     assert [each["verdict"] for each in stored["comparisons"]] == ["slower", "same", "slower", "slower"]
     assert stored["machine"]["hardware"]["cpu"]
-    wider = run(project, "--paretoboard-tolerance", "30%", "-k", "plain or argument")
+    wider = run(project, "--paretoboard-tolerance", "30%", "-k", "plain or goes_before")
     wider.assert_outcomes(passed=1, failed=1, deselected=4)
 
 
@@ -409,7 +409,7 @@ def test_real_comparisons_in_a_project_with_packages_named_like_ours(project: py
     done.assert_outcomes(passed=4, failed=1)
     done.stdout.fnmatch_lines(["*candidate is slower than baseline: +*"])
     assert "launches.py" not in done.stdout.str()  # how it was measured is of no use to whoever reads a failure
-    without = run(project, "-p", "no:benchmark", "-k", "packages")
+    without = run(project, "-p", "no:benchmark", "-k", "own_packages_win")
     without.assert_outcomes(passed=1, deselected=4)
 
 
@@ -462,8 +462,9 @@ def test_a_target_is_missed_only_where_the_whole_interval_lies_below_it(tmp_path
 def test_a_run_is_measured_stored_and_known_the_next_time(project: pytest.Pytester) -> None:
     arguments = ["--paretoboard", VALID, "--paretoboard-results", "kept", "-k", "baseline"]
     first = project.runpytest_subprocess(*map(str, arguments), timeout=400)
-    first.assert_outcomes(passed=1, deselected=1)
+    first.assert_outcomes(failed=1, deselected=1)  # of a task that hardly trains: it misses its target
+    first.stdout.fnmatch_lines(["quality: top1 is *; the task asks for at least 0.9"])
     records = sorted((project.path / "kept").rglob("*.parquet"))
     assert len(records) == 1
-    run(project, *arguments).assert_outcomes(passed=1, deselected=1)
+    run(project, *arguments).assert_outcomes(failed=1, deselected=1)
     assert sorted((project.path / "kept").rglob("*.parquet")) == records
