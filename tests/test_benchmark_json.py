@@ -20,7 +20,6 @@ from paretoboard import benchmarks, store
 from paretoboard.benchmarks import Document
 from paretoboard.benchmarks.exporting import statistics_of
 from paretoboard.errors import InputError, StoreError
-from plugged import ARGUMENTS
 
 SAMPLES = {path.stem: path for path in sorted((Path(__file__).parent / "pytest_benchmark_files").glob("v*.json"))}
 WHEN = datetime.datetime(2026, 11, 1, 3, tzinfo=datetime.UTC)
@@ -225,7 +224,7 @@ def test_sum(benchmark, size):
 
 def test_a_session_compares_itself_with_what_we_give_back_and_tells_our_facts(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TEST_FILE)
-    common = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *ARGUMENTS, "test_it.py"]
+    common = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"]
     first = python(*common, "--benchmark-json=first.json", "--benchmark-save-data", cwd=tmp_path)
     assert first.returncode == 0, first.stdout
     facts = json.loads((tmp_path / "first.json").read_text())
