@@ -10,7 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+# After each of its tests pytester forgets the modules that were imported meanwhile, and these can't be imported twice.
+import onnxruntime  # noqa: F401
+import pandas as pd  # noqa: F401
+import pyarrow.parquet  # noqa: F401
 import pytest
+import scipy.stats  # noqa: F401
+import torch  # noqa: F401
 
 import builders
 from fakes.launches import Planted
