@@ -24,6 +24,15 @@ NOT_CHANGED = f"set {CHANGE}=1 to let tests change settings of this machine for 
 # Files of more than a minute, the longest first: one that began last would keep the other cores waiting in the end.
 LONGEST = (
     "test_run.py",
+    "test_bisect.py",
+    "test_nightly_faults.py",
+    "test_site_checks.py",
+    "test_nights_pages.py",
+    "test_board_browser.py",
+    "test_explore_pages.py",
+    "test_regressions.py",
+    "test_pytest_plugin.py",
+    "test_compacting.py",
     "test_new.py",
     "test_imagenet_networks.py",
     "test_techniques_contract.py",

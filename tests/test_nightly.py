@@ -21,6 +21,7 @@ from paretoboard.plan import RunSpec
 from paretoboard.records import RunRecord
 from paretoboard.store import light, nightlies, pruning
 from paretoboard.store.nightlies import Nightly, SelfCheck
+from paretoboard_reports import pages, site
 from paretoboard_reports.view.nights import told
 from paretoboard_runners import machine
 from paretoboard_runners import nightly as night
@@ -475,6 +476,18 @@ def test_a_broken_run_makes_the_night_fail_and_markup_in_reasons_stays_text(tmp_
     assert "| quick/digits / ort-fp32 | failed (was ok before) | &lt;script>\\|� bad news |" in text
     failure = ET.fromstring(nightly_summary.junit(summary)).find("testsuite/testcase/failure")
     assert failure.get("message").startswith("failed: <script>|")
+
+
+def test_the_site_tells_of_the_last_night_and_of_those_that_decide_nothing(tmp_path):
+    level(tmp_path, 1)
+    spend(tmp_path, FIRST + timedelta(days=1), distrust="the self-check failed")
+    written = {file.path: file.content.decode() for file in pages.files(site.read(tmp_path)) if "html" in file.path}
+    assert "Last night, 2026-11-02 02:17 UTC: 3 of 3 runs measured; it decides nothing" in written["index.html"]
+    assert "2026-11-02 02:17 UTC, machine" in written["regressions.html"]
+    spend(tmp_path, FIRST + timedelta(days=2), minutes=1.5)
+    written = {file.path: file.content.decode() for file in pages.files(site.read(tmp_path)) if "html" in file.path}
+    assert "2 of 3 runs measured; <a" in written["index.html"]
+    assert "0 confirmed regressions</a>, 0 new" in written["index.html"]
 
 
 def test_a_night_that_is_not_trusted_concludes_nothing(tmp_path):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from paretoboard.records import Calibration, RunRecord  # noqa: TC004
     from paretoboard.regressions import Regressions  # noqa: TC004
+    from paretoboard.store.nightlies import Nightly  # noqa: TC004
     from paretoboard_reports.view import Page  # noqa: TC004
     from paretoboard_reports.view.claims import ClaimTable  # noqa: TC004
     from paretoboard_reports.view.select import (
@@ -43,6 +44,7 @@ class Site:
     history: pd.DataFrame  # a row for each stored record: store.history
     regressions: Regressions  # what the nights say
     damaged: tuple[str, ...]  # files that can't be read, in words
+    nightlies: tuple[Nightly, ...] = ()  # oldest first
     calibrations: tuple[Calibration, ...] = ()  # what the protocol does on these machines with known differences
     recorded: Mapping[str, str] = field(default_factory=dict)  # tables of RECORDED at length, as they were written
     claims: tuple[ClaimTable, ...] = ()  # published numbers beside the measured ones
@@ -77,6 +79,7 @@ def read(results: Path) -> Site:
         history=history,
         regressions=judge(history),
         damaged=tuple(damaged),
+        nightlies=judge.nights,
         calibrations=calibrations,
         recorded=_recorded(results),
         claims=claims_view.tables(claims.load_all(), reading.records, boards.boards),

@@ -20,6 +20,13 @@ def files(site: Site) -> Iterator[SiteFile]:
     """The one page."""
     found = overview(site.page.boards, site.history, site.regressions)
     content = html(
-        "overview.html.j2", path=links.INDEX, overview=found, damaged=site.damaged, across=across(site.page.boards)
+        "overview.html.j2",
+        path=links.INDEX,
+        overview=found,
+        damaged=site.damaged,
+        across=across(site.page.boards),
+        last=site.nightlies[-1] if site.nightlies else None,
+        confirmed=len(site.regressions.of("confirmed")),
+        new=len(site.regressions.of("new")),
     )
     yield SiteFile(path=links.INDEX, content=content)

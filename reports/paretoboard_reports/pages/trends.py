@@ -62,6 +62,7 @@ def files(site: Site) -> Iterator[SiteFile]:
             least=shifts.LEAST_NIGHTS,
             rule=shifts,
             evidence=evidence,
+            distrusted=[nightly for nightly in reversed(site.nightlies) if nightly.distrust],
             shown={each.series.key: each for each in every if each.changes},
         ),
     )

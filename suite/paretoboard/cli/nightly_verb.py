@@ -245,7 +245,7 @@ class _Call:
             cuts=tuple(
                 cut for cut in found.cuts if cut.after.day >= tonight and cut.series.key.hardware_id == done.hardware_id
             ),
-            left=done.planned - len({run.run_id for run in done.runs}),
+            left=done.planned - done.measured,
             removed=removed,
             damaged=tuple(dict.fromkeys((*damaged, *everything.attrs["damaged"], *unreadable))),
             site=site,

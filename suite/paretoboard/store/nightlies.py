@@ -98,6 +98,11 @@ class Nightly:
     notes: tuple[str, ...] = ()
 
     @property
+    def measured(self) -> int:
+        """How many runs were measured, however often."""
+        return len({run.run_id for run in self.runs})
+
+    @property
     def file_name(self) -> str:
         """Where it is kept."""
         return f"{self.started_at.strftime(_STARTED)}-{self.hardware_id[:FINGERPRINT_DIGITS]}.json"
