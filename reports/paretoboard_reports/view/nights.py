@@ -201,4 +201,4 @@ def _axis(series: Series, unit: Scale) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")  # no minus before a zero
