@@ -87,7 +87,7 @@ def test_launches_decide_in_one_look_or_ask_for_a_second(
     ratio: float, scatter: float, verdict: str, looks: int
 ) -> None:
     found = judged(Planted(ratio=ratio, scatter=scatter))
-    assert (found.verdict, found.looks, found.launches) == (verdict, looks, 8 * looks)
+    assert (found.verdict, found.looks, found.launches) == (verdict, looks, limits.TEST_BUDGETS["test"].count * looks)
     assert getattr(found, verdict)
     assert [found.slower, found.faster, found.same, found.undecided].count(True) == 1
     assert found.low <= ratio <= found.high
