@@ -274,6 +274,16 @@ def test_a_clock_that_is_set_back_is_told_and_loses_nothing(task: Path, results:
     assert store.verify(results) == ()
 
 
+def test_pages_that_can_t_be_written_are_told_and_the_night_is_stored(task: Path, results: Path, tmp_path) -> None:
+    (tmp_path / "site").write_text("a file where a folder should be")
+    done = nightly(task, results, "--budget", "0.01s", "--site", str(tmp_path / "site"))
+    assert done.returncode == 3
+    assert f"{tmp_path / 'site'}: can't be written: File exists" in done.stderr
+    assert "Traceback" not in done.stderr
+    last = nightlies.read_all(results)[0][-1]
+    assert (last.planned, last.measured, last.ended_at is None) == (2, 0, False)
+
+
 def test_a_night_that_is_young_enough_is_not_repeated(task: Path, results: Path) -> None:
     done = nightly(task, results, "--if-older", "20h")
     assert done.returncode == 0

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from paretoboard.cli.nightly_summary import Summary
     from paretoboard.plan import RunSpec
+    from paretoboard.regressions import Key
     from paretoboard.store.nightlies import Nightly
     from paretoboard_runners.machine import Fingerprints
 
@@ -91,7 +92,12 @@ def nightly(
     options.find_modules(runs)
     if if_older is not None and _young(call.results, timedelta(seconds=options.seconds(if_older)), tuple(tasks)):
         return
-    raise typer.Exit(call.carry_out(runs))
+    try:
+        code = call.carry_out(runs)
+    except OSError as error:
+        # Records and the nightly's own file are stored by then, or say for themselves that they are not.
+        raise StoreError(f"{error.filename or call.results}: can't be written: {error.strerror or error}") from error
+    raise typer.Exit(code)
 
 
 def _young(results: Path, age: timedelta, tasks: tuple[str, ...]) -> bool:
@@ -105,6 +111,10 @@ def _young(results: Path, age: timedelta, tasks: tuple[str, ...]) -> bool:
         return False
     say(f"Nothing to do: the last nightly began at {own[-1].started_at:%Y-%m-%d %H:%M} UTC.")
     return True
+
+
+def _place(key: Key) -> tuple[str, str, str, str, str]:
+    return key.task, key.profile, key.recipe, key.board_id, key.hardware_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +222,7 @@ class _Call:
             return begun
         profile = runs[0].profile
         seed = int(begun.started_at.timestamp())
+        say("Self-check: comparing programs of known difference ...")
         found = night.self_check(profile, seed=seed, watch=lambda done, text: None)
         if found is None:
             note = f"No self-check: profile {profile.name} can’t be held on this machine."
@@ -228,11 +239,14 @@ class _Call:
         from paretoboard import regressions, store
         from paretoboard.cli.nightly_summary import Summary
         from paretoboard_reports.view.nights import told
+        from paretoboard_runners.nightly import cell_of
 
         removed = self._prune(runs, done)
         everything = store.history(self.results, tasks={run.task for run in runs})
         found = regressions.judge_of(self.results)(everything)
-        here = [change for change in found.changes if change.series.key.hardware_id == done.hardware_id]
+        # Of what is still measured: a series that is not, nobody can mend.
+        measured = {(*cell_of(run), run.board_id, done.hardware_id) for run in runs}
+        here = [change for change in found.changes if _place(change.series.key) in measured]
         tonight = done.started_at.date()
         site, unreadable = self._render()
         return Summary(
@@ -242,9 +256,7 @@ class _Call:
             improved=tuple(
                 told(change) for change in here if change.state == "improved" and (tonight - change.first.day).days <= 1
             ),
-            cuts=tuple(
-                cut for cut in found.cuts if cut.after.day >= tonight and cut.series.key.hardware_id == done.hardware_id
-            ),
+            cuts=tuple(cut for cut in found.cuts if cut.after.day >= tonight and _place(cut.series.key) in measured),
             left=done.planned - done.measured,
             removed=removed,
             damaged=tuple(dict.fromkeys((*damaged, *everything.attrs["damaged"], *unreadable))),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from paretoboard import locations, store
 from paretoboard.records import Status
-from paretoboard.regressions import find, read_acks
+from paretoboard.regressions import judge_of
 from paretoboard.spec import BASELINE
 from paretoboard_runners import machine, session
 from paretoboard_runners.judging import local_runner
@@ -108,7 +108,7 @@ def _missed(run: RunSpec, record: RunRecord) -> Iterator[str]:
 
 def _regressions(run: RunSpec, record: RunRecord, results: Path) -> Iterator[str]:
     """What nights confirmed of this very series and nobody fixed or acknowledged."""
-    found = find(store.history(results, tasks={run.task}), read_acks(results))
+    found = judge_of(results)(store.history(results, tasks={run.task}))
     own = (run.task, run.board_id, run.profile.name, record.provenance.hardware_id, run.recipe.name)
     for change in found.of("confirmed"):
         key = change.series.key
