@@ -146,6 +146,19 @@ WRONG = {
         broken(lambda c: c["benchmarks"][1].update(fullname=c["benchmarks"][0]["fullname"])),
         "benchmarks[1].fullname: found 'test_s.py::test_sum[10]' twice",
     ),
+    "with a number without end": (
+        broken(lambda c: c["benchmarks"][0]["stats"].update(min=10**400)),
+        "benchmarks[0].stats.min: found int '1000",
+    ),
+    "with a number that overflows": (b'{"extra": 1e999,' + SAMPLES["v5"].read_bytes().lstrip()[1:], "Out of range"),
+    "with half a character": (
+        broken(lambda c: c["benchmarks"][0].update(fullname="a\ud800")),
+        "benchmarks[0].fullname: found str 'a\\ud800'; text would be right",
+    ),
+    "of a year that no clock shows": (
+        broken(lambda c: c.update(datetime="0001-01-01T00:00:00+05:00")),
+        "datetime: found",
+    ),
     "nested a hundred thousand deep": (b"[" * 100_000, "not JSON"),
 }
 
@@ -231,6 +244,7 @@ def test_a_session_compares_itself_with_what_we_give_back_and_tells_our_facts(tm
     assert len(facts["machine_info"]["paretoboard"]["hardware_id"]) == 64
     assert "torch" in facts["machine_info"]["paretoboard"]["environment"]["libraries"]
     assert facts["paretoboard"]["load1"] >= 0
+    assert {"cores", "governor", "boost"} <= facts["paretoboard"].keys()
     command("import", tmp_path / "first.json", "--results", tmp_path / "results")
     given = tmp_path / "given.json"
     command("export", given, "--format", "pytest-benchmark", "--session", "last", "--results", tmp_path / "results")
@@ -341,3 +355,108 @@ def test_a_document_is_the_same_whatever_the_order_of_its_fields() -> None:
     document = benchmarks.read(SAMPLES["v5"])
     turned = dataclasses.replace(document, content=dict(reversed(document.content.items())))
     assert document.digest == turned.digest
+
+
+def test_the_software_of_an_exported_run_is_its_own() -> None:
+    same = builders.run_record("bf16")
+    later = builders.run_record(
+        "int8",
+        started_at=builders.MEASURED_AT + datetime.timedelta(days=1),
+        provenance=builders.provenance(environment_id="e" * 64),
+    )
+    exported = benchmarks.of_records([same, later])
+    found = {each["params"]["recipe"]: each["extra_info"] for each in exported.benchmarks}
+    assert found["bf16"]["environment_id"] == same.provenance.environment_id
+    assert found["int8"]["environment_id"] == "e" * 64
+    judged = {each.series.title: each for each in benchmarks.judged([exported])}
+    nights = {name: each.series.nights[0].environment_id for name, each in judged.items()}
+    assert len(set(nights.values())) == 2
+
+
+# what a timer counts in
+
+
+def test_rounds_that_are_whole_numbers_come_back_as_such(tmp_path: Path) -> None:
+    content = sample()
+    content["benchmarks"][0]["stats"]["data"] = [3, 2, 2**70]
+    content["benchmarks"][1]["stats"]["data"] = [3.0, 2, 1e-9]
+    session, _ = benchmarks.keep(tmp_path, Document(content=content))
+    assert json.dumps(session.read().content) == json.dumps(content)
+
+
+def test_a_timer_that_counts_nanoseconds_is_read_in_nanoseconds(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(TEST_FILE)
+    done = python(
+        *("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py", "--benchmark-json=ns.json"),
+        *("--benchmark-save-data", "--benchmark-timer=time.perf_counter_ns"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout
+    document = benchmarks.read(tmp_path / "ns.json")
+    least = {each["fullname"]: each["stats"]["min"] for each in document.benchmarks}
+    for each in benchmarks.judged([document]):
+        assert each.newest >= least[each.series.title] * 1e-9
+        assert each.newest < least[each.series.title] * 1e-6
+
+
+def test_sessions_of_two_timers_are_never_compared() -> None:
+    documents = [session_at(night, 1.5 if night >= 6 else 1.0) for night in range(12)]
+    for document in documents[6:]:
+        for benchmark in document.benchmarks:
+            benchmark["options"]["timer"] = "process_time"
+    assert all(each.change is None for each in benchmarks.judged(documents))
+
+
+def test_sessions_with_rounds_and_without_are_never_compared() -> None:
+    documents = [session_at(night) for night in range(12)]
+    for document in documents[6:]:
+        for benchmark in document.benchmarks:
+            del benchmark["stats"]["data"]
+            benchmark["stats"]["median"] *= 2
+    assert all(each.change is None for each in benchmarks.judged(documents))
+
+
+# looked after like records
+
+
+def test_sessions_are_verified_and_merged_with_records(tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    for name in SAMPLES:
+        benchmarks.keep(other, benchmarks.read(SAMPLES[name]))
+    merged = command("merge", other, "--results", mine)
+    assert (merged.returncode, merged.stdout) == (0, f"{other}: 2 sessions copied, 0 there already\n")
+    assert "0 sessions copied, 2 there already" in command("merge", other, "--results", mine).stdout
+    checked = command("verify", "--results", mine)
+    assert checked.returncode == 0
+    assert "2 sessions of pytest-benchmark, none of them damaged" in checked.stdout
+    first = benchmarks.sessions(mine)[0]
+    first.path.write_bytes(first.path.read_bytes()[:-40])
+    damaged = command("verify", "--results", mine)
+    assert damaged.returncode == 3
+    assert f"damaged: {first.path}: damaged" in damaged.stderr
+    store.append(mine, builders.run_record())
+    refused = command("merge", mine, "--results", tmp_path / "third")
+    assert refused.returncode == 3
+    assert not (tmp_path / "third").exists()
+
+
+def test_an_export_without_pytest_benchmark_says_what_to_install(results: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from paretoboard import benchmarks, store\n"
+        "from paretoboard.errors import InputError\n"
+        f"records = store.read(Path({str(results)!r}), with_samples=True).records\n"
+        "sys.meta_path.clear()  # nothing is installed any more\n"
+        "try: benchmarks.of_records(records)\n"
+        "except InputError as error: print(error)"
+    )
+    done = python("-c", code, cwd=tmp_path)
+    assert "pip install pytest-benchmark" in done.stdout, done.stderr
+
+
+def test_a_stranger_s_names_don_t_reach_the_terminal_as_they_are(tmp_path: Path) -> None:
+    content = sample()
+    content["benchmarks"][0]["fullname"] = "\x1b[31mred\nnext"
+    benchmarks.keep(tmp_path, Document(content=content))
+    done = command("benchmarks", "--results", tmp_path)
+    assert "\x1b" not in done.stdout
+    assert "\\x1b[31mred\\nnext" in done.stdout

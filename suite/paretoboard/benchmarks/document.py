@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 VERSIONS: Final = ("4.", "5.")
 MOST_BYTES: Final = 512 * 2**20
+_FIRST_YEAR: Final = 1970  # a clock that was never set begins here; files are named by dates of four digits
 _NUMBERS: Final = ("min", "max", "mean", "stddev", "median", "iqr", "q1", "q3", "ld15iqr", "hd15iqr", "ops", "total")
 
 
@@ -67,9 +68,8 @@ def read(path: Path) -> Document:
     Raises: InputError that says where in the file what was found, and what would be right.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InputError(f"{path}: found {path.stat().st_size} bytes; at most {MOST_BYTES} would be right")
-        content = json.loads(path.read_bytes(), parse_constant=_no_number)
+        content = json.loads(_bytes(path), parse_constant=_no_number)
+        json.dumps(content, allow_nan=False)  # 1e999 is JSON, and too large to be written back
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror}; a JSON file of pytest-benchmark can") from error
     except (ValueError, RecursionError) as error:
@@ -80,6 +80,14 @@ def read(path: Path) -> Document:
     if mistakes:
         raise InputError("\n".join(f"{path}: {mistake}" for mistake in mistakes[:20]))
     return Document(content=content)
+
+
+def _bytes(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        content = stream.read(MOST_BYTES + 1)  # a device has no size, and no end
+    if len(content) > MOST_BYTES:
+        raise InputError(f"{path}: found more than {MOST_BYTES} bytes; at most so many would be right")
+    return content
 
 
 def _no_number(name: str) -> NoReturn:
@@ -113,7 +121,7 @@ def _in_benchmark(benchmark: Any, seen: set[str]) -> Iterator[str]:
         yield f": found {_kind(benchmark)}; an object would be right"
         return
     for name in ("name", "fullname"):
-        if not isinstance(benchmark.get(name), str):
+        if not _is_text(benchmark.get(name)):
             yield f".{name}: found {_kind(benchmark.get(name))}; text would be right"
     full = benchmark.get("fullname")
     if isinstance(full, str):
@@ -144,8 +152,18 @@ def _in_data(stats: dict[str, Any]) -> Iterator[str]:
         yield f".stats.data[{wrong}]: found {_kind(data[wrong])}; a number of seconds would be right"
 
 
+def _is_text(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(value.encode())
+    except UnicodeEncodeError:  # JSON can write one half of a character
+        return False
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # JSON's whole numbers have no end
+        return False
 
 
 def _is_count(value: Any) -> bool:
@@ -154,10 +172,9 @@ def _is_count(value: Any) -> bool:
 
 def _is_date(value: Any) -> bool:
     try:
-        datetime.fromisoformat(value)
+        return datetime.fromisoformat(value).year >= _FIRST_YEAR
     except (TypeError, ValueError):
         return False
-    return True
 
 
 @functools.singledispatch

@@ -20,7 +20,8 @@ _CANDIDATE: Final = 1
 def of_records(records: Iterable[RunRecord]) -> Document:
     """A document with a benchmark for each batch of each record that has timed calls; wall time of single calls.
 
-    Raises: InputError where the records are of several machines, which are never compared, or none was timed.
+    Raises: InputError where the records are of several machines, which are never compared, where none was timed, and
+        where pytest-benchmark is missing.
     """
     timed = [record for record in records if record.status == "ok" and record.calls is not None]
     machines = sorted({record.provenance.hardware_id[:8] for record in timed})
@@ -28,7 +29,7 @@ def of_records(records: Iterable[RunRecord]) -> Document:
         found = ", ".join(machines) or "none"
         raise InputError(f"found timed runs of machines {found}; runs of one machine would be right (--machine ID)")
     newest = max(timed, key=lambda record: record.started_at)
-    made = newest.provenance
+    made, version = newest.provenance, _version()
     content = {
         "machine_info": {
             "node": "",
@@ -56,9 +57,18 @@ def of_records(records: Iterable[RunRecord]) -> Document:
         },
         "benchmarks": [benchmark for record in timed for benchmark in _benchmarks(record)],
         "datetime": newest.started_at.isoformat(),
-        "version": metadata.version("pytest-benchmark"),
+        "version": version,
     }
     return Document(content=content)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("pytest-benchmark")
+    except metadata.PackageNotFoundError:
+        raise InputError(
+            "pytest-benchmark is missing, whose statistics this takes: pip install pytest-benchmark"
+        ) from None
 
 
 def _benchmarks(record: RunRecord) -> Iterator[dict[str, Any]]:
@@ -77,6 +87,9 @@ def _benchmarks(record: RunRecord) -> Iterator[dict[str, Any]]:
             "param": f"{record.profile}-{record.seed}-batch{batch}",
             "extra_info": {
                 "run_id": record.run_id,
+                "hardware_id": record.provenance.hardware_id,
+                "environment_id": record.provenance.environment_id,
+                "commit": record.provenance.commit,
                 "started_at": record.started_at.isoformat(),
                 "ratio": None if compared is None else compared.ratio,
                 "low": None if compared is None else compared.low,
@@ -85,7 +98,7 @@ def _benchmarks(record: RunRecord) -> Iterator[dict[str, Any]]:
             },
             "options": {
                 "disable_gc": True,
-                "timer": "perf_counter_ns",
+                "timer": "perf_counter",
                 "min_rounds": 1,
                 "max_time": 0.0,
                 "min_time": 0.0,

@@ -57,11 +57,12 @@ def judged(documents: Iterable[Document]) -> tuple[Judged, ...]:
     """
     nights: dict[tuple[str, str], list[Night]] = {}
     for document in sorted(documents, key=lambda each: each.measured_at):
-        machine, environment = _machine(document), _environment(document)
+        machine = _machine(document)
         for benchmark in document.benchmarks:
+            environment = _environment(document, benchmark)
             night = Night(
                 day=document.measured_at.date(),
-                value=session_value(benchmark["stats"]),
+                value=session_value(benchmark["stats"]) * _unit(environment["timer"]),
                 low=math.nan,
                 high=math.nan,
                 runs=int(benchmark["stats"]["rounds"]),
@@ -75,7 +76,7 @@ def judged(documents: Iterable[Document]) -> tuple[Judged, ...]:
 
 
 def session_value(stats: dict[str, Any]) -> float:
-    """Mean of the faster half of the rounds, in seconds; the median where a file has no rounds."""
+    """Mean of the faster half of the rounds, in the timer's unit; the median where a file has no rounds."""
     data = sorted(stats.get("data") or ())
     half = data[: max(1, len(data) // 2)]
     return sum(half) / len(half) if half else float(stats["median"])
@@ -99,9 +100,25 @@ def _machine(document: Document) -> str:
     return digest([info.get("node"), info.get("machine"), cpu.get("brand_raw"), cpu.get("count")])
 
 
-def _environment(document: Document) -> dict[str, Any]:
+def _environment(document: Document, benchmark: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same of two sessions: the software, the timer, and whether there are rounds to take half of."""
     info = document.content["machine_info"]
     ours = info.get("paretoboard")
+    how = {"timer": _field(benchmark, "options", "timer"), "rounds": bool(benchmark["stats"].get("data"))}
+    if exported := _field(benchmark, "extra_info", "environment_id"):  # a run of ours has its own software
+        return {"environment_id": exported, **how}
     if isinstance(ours, dict) and isinstance(ours.get("environment"), dict):
-        return dict(ours["environment"])
-    return {name: info.get(name) for name in ("python_implementation", "python_version", "release", "system")}
+        return {**ours["environment"], **how}
+    names = ("python_implementation", "python_version", "release", "system")
+    return {**{name: info.get(name) for name in names}, **how}
+
+
+def _field(benchmark: dict[str, Any], part: str, name: str) -> str:
+    fields = benchmark.get(part)
+    found = fields.get(name) if isinstance(fields, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _unit(timer: str) -> float:
+    """Seconds in what a timer counts; pytest-benchmark writes its numbers as they are."""
+    return 1e-9 if timer.endswith("_ns") else 1.0

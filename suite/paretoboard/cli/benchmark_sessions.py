@@ -13,7 +13,7 @@ from paretoboard.cli import options
 from paretoboard.errors import StoreError
 
 if TYPE_CHECKING:
-    from paretoboard.benchmarks import Judged
+    from paretoboard.benchmarks import Document, Judged
 
 
 def import_(
@@ -61,12 +61,51 @@ def benchmarks(results: options.Results = None, as_json: options.AsJson = False)
         raise typer.Exit(1)
 
 
+def verify(folder: Path) -> bool:
+    """Read all sessions of a folder and print how many hold; whether one is damaged."""
+    from paretoboard.benchmarks import sessions
+
+    found, damaged = sessions(folder), 0
+    for session in found:
+        try:
+            session.read()
+        except StoreError as error:
+            damaged += 1
+            print(f"damaged: {error}", file=sys.stderr)
+    if found:
+        print(f"{folder}: {len(found)} sessions of pytest-benchmark, {damaged or 'none'} of them damaged")
+    return damaged > 0
+
+
+def stored(folder: Path) -> list[Document]:
+    """All sessions of a folder.
+
+    Raises: StoreError where one is damaged.
+    """
+    from paretoboard.benchmarks import sessions
+
+    return [session.read() for session in sessions(folder)]
+
+
+def merge(folder: Path, other: Path, documents: list[Document]) -> None:
+    """Store sessions of another folder and print how many."""
+    from paretoboard.benchmarks import keep
+
+    copied = sum(keep(folder, document)[1] for document in documents)
+    print(f"{other}: {copied} sessions copied, {len(documents) - copied} there already")
+
+
 def _row(each: Judged) -> list[str]:
     change = each.change
     by = "" if change is None else f"{change.share:+.1%} [{change.low:+.1%}, {change.high:+.1%}]"
     level = "" if each.level is None else _seconds(each.level)
-    name, machine = each.series.key.recipe, each.series.key.hardware_id[:8]
+    name, machine = _printable(each.series.key.recipe), each.series.key.hardware_id[:8]
     return [name, machine, str(len(each.series.nights)), _seconds(each.newest), level, by, each.says]
+
+
+def _printable(name: str) -> str:
+    """A name from a stranger's file, without what moves a terminal's cursor."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)
 
 
 def _seconds(value: float) -> str:

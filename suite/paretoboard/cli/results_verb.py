@@ -31,14 +31,17 @@ app.command("benchmarks")(benchmark_sessions.benchmarks)
 
 @app.command()
 def verify(results: options.Results = None) -> None:
-    """Read every record whole and check it against its name; exit code 3 where one is damaged."""
+    """Read every record and every session of pytest-benchmark whole and check each against its name.
+
+    Exit code 3 where one is damaged.
+    """
     folder = _existing(results)
     damaged = store.verify(folder)
     files = len(store.record_files(folder))
     packs = len(store.pack_files(folder))
     _report(damaged)
     print(f"{folder}: {files} single records and {packs} packs, {len(damaged) or 'none'} of them damaged")
-    if damaged:
+    if benchmark_sessions.verify(folder) or damaged:
         raise typer.Exit(StoreError.exit_code)
 
 
@@ -59,17 +62,22 @@ def compact(results: options.Results = None) -> None:
 @app.command()
 def merge(
     others: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER...", help="Folders of results whose records are copied.")
+        list[Path],
+        typer.Argument(metavar="FOLDER...", help="Folders of results whose records and sessions are copied."),
     ],
     results: options.Results = None,
 ) -> None:
-    """Copy the records of other folders that are not there yet; a folder with a damaged file is refused."""
+    """Copy what other folders hold and this one does not yet; a folder with a damaged file is refused."""
     from paretoboard.store.merging import merge as merge_one
 
     folder = options.results_folder(results)
     for other in others:
-        done = merge_one(folder, other)
-        print(f"{other}: {done.copied} records copied, {done.there_already} there already")
+        sessions = benchmark_sessions.stored(other)  # before anything is copied: one may be damaged
+        if not sessions or store.record_files(other) or store.pack_files(other):
+            done = merge_one(folder, other)
+            print(f"{other}: {done.copied} records copied, {done.there_already} there already")
+        if sessions:
+            benchmark_sessions.merge(folder, other, sessions)
 
 
 def _existing(results: Path | None) -> Path:

@@ -29,4 +29,13 @@ class Facts:
     @pytest.hookimpl(optionalhook=True)
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
         """Add what the machine was held to and what else it did meanwhile."""
-        output_json[NAME] = {"cores": sorted(os.sched_getaffinity(0)), "load1": os.getloadavg()[0]}
+        from paretoboard.spec import HardwareProfile
+        from paretoboard_runners.controls.base import AS_IS, Setting
+        from paretoboard_runners.controls.system import Boost, Governor
+
+        cores = tuple(sorted(os.sched_getaffinity(0)))
+        setting = Setting(profile=HardwareProfile(name=AS_IS, title=AS_IS), cores=cores)
+        observed = {
+            each.name: each.observe(os.getpid()) for each in (Governor(setting=setting), Boost(setting=setting))
+        }
+        output_json[NAME] = {"cores": list(cores), "load1": os.getloadavg()[0], **observed}
