@@ -79,9 +79,13 @@ def started(project: Project, *arguments: str, name: str = "-", command: list[st
     environment["LAUNCHES"] = str(project.top.parent / "launches")
     call = [sys.executable, "-m", "paretoboard", "bisect", name, *arguments]
     call += ["--", *command] if command else []
-    return subprocess.Popen(
-        call, cwd=project.top, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # Whoever runs these tests in the background lets them ignore Ctrl-C, and what they start inherits that.
+    return subprocess.Popen(call, cwd=project.top, env=environment, preexec_fn=heed_ctrl_c, **pipes)
+
+
+def heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def bisect(
@@ -286,7 +290,10 @@ def test_one_that_is_stopped_leaves_no_checkout_and_no_process(project, tmp_path
             time.sleep(0.1)
         child = int((tmp_path / "pid").read_text())
         process.send_signal(number)
-        process.communicate(timeout=60)
+        try:
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode != 0
     assert project.state() == before
     assert not Path(f"/proc/{child}").exists()
