@@ -81,7 +81,7 @@ def started(project: Project, *arguments: str, name: str = "-", command: list[st
     call += ["--", *command] if command else []
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     # Whoever runs these tests in the background lets them ignore Ctrl-C, and what they start inherits that.
-    return subprocess.Popen(call, cwd=project.top, env=environment, preexec_fn=heed_ctrl_c, **pipes)
+    return subprocess.Popen(call, cwd=project.top, env=environment, preexec_fn=heed_ctrl_c, **pipes)  # noqa: PLW1509 - there are no threads
 
 
 def heed_ctrl_c() -> None:
