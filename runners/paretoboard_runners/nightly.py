@@ -14,7 +14,7 @@ import pandas as pd
 from paretoboard import regressions, store
 from paretoboard.errors import RefusedError
 from paretoboard.spec import BASELINE
-from paretoboard.store import Known, light, nightlies
+from paretoboard.store import Key, Known, light, nightlies
 from paretoboard.store.nightlies import LongRun, Nightly, NightlyRun, SelfCheck
 from paretoboard_runners import calibration, session
 from paretoboard_runners.runner import Runner
@@ -46,7 +46,7 @@ def begin(
     *,
     tasks: Sequence[str],
     before: Sequence[Nightly],
-    known: Mapping[tuple[str, str, str], Known],
+    known: Mapping[Key, Known],
     prints: Fingerprints,
     commit: str,
     now: datetime,
@@ -99,7 +99,7 @@ def begin(
 
 def ordered(
     runs: Sequence[RunSpec],
-    known: Mapping[tuple[str, str, str], Known],
+    known: Mapping[Key, Known],
     prints: Fingerprints,
     *,
     first: Collection[Cell],
@@ -174,7 +174,7 @@ class Night:
     nightly: Nightly
     history: pd.DataFrame  # of the tasks, without nights that are not to be trusted
     judge: Callable[[pd.DataFrame], regressions.Regressions]
-    known: Mapping[tuple[str, str, str], Known]  # before this night
+    known: Mapping[Key, Known]  # before this night
     clock: Callable[[], float] = time.monotonic
 
     def measure(self, runs: Sequence[RunSpec], *, deadline: float | None) -> Nightly:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from paretoboard.regressions import Regressions
     from paretoboard_reports.site import Site
-from paretoboard_reports.view.nights import Told
+    from paretoboard_reports.view.nights import Told
 
 # Drawings and lines of a page that a phone can still hold; all rows are on the page Explore and in the data.
 MOST_DRAWN: Final = 24

@@ -16,11 +16,12 @@ from paretoboard.cli.progress import observer, say
 from paretoboard.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from paretoboard.cli.nightly_summary import Summary
     from paretoboard.plan import RunSpec
-    from paretoboard.regressions import Key
+    from paretoboard.regressions import Key as SeriesKey
+    from paretoboard.store import Key, Known
     from paretoboard.store.nightlies import Nightly
     from paretoboard_runners.machine import Fingerprints
 
@@ -85,8 +86,7 @@ def nightly(
         budget_s=None if budget is None else options.seconds(budget),
         keep=keep,
         self_check=self_check,
-        site=None if no_site else site,
-        no_site=no_site,
+        site=None if no_site else site or options.results_folder(results) / "site",
     )
     runs = options.runs_at_hand(options.chosen_runs(tasks, profile=profile, only=only, seeds=seeds), call.data_root)
     options.find_modules(runs)
@@ -113,7 +113,7 @@ def _young(results: Path, age: timedelta, tasks: tuple[str, ...]) -> bool:
     return True
 
 
-def _place(key: Key) -> tuple[str, str, str, str, str]:
+def _place(key: SeriesKey) -> tuple[str, str, str, str, str]:
     return key.task, key.profile, key.recipe, key.board_id, key.hardware_id
 
 
@@ -127,8 +127,7 @@ class _Call:
     budget_s: float | None
     keep: int | None
     self_check: bool
-    site: Path | None
-    no_site: bool
+    site: Path | None  # where pages go, None for none
 
     def carry_out(self, runs: Sequence[RunSpec]) -> int:
         """All of a night; its exit code."""
@@ -159,7 +158,7 @@ class _Call:
             for note in begun.notes:
                 say(note)
             nightlies.write(self.results, begun)
-            done = self._measure(runs, begun, before, prints, deadline)
+            done = self._measure(runs, begun, before, known, prints, deadline)
             summary = self._conclude(runs, done, damaged)
             say(f"{len(summary.last_runs)} of {done.planned} runs measured; {summary.headline}.")
             for path in nightly_summary.write(self.results, summary):
@@ -173,6 +172,7 @@ class _Call:
         runs: Sequence[RunSpec],
         begun: Nightly,
         before: Sequence[Nightly],
+        known: Mapping[Key, Known],
         prints: Fingerprints,
         deadline: float | None,
     ) -> Nightly:
@@ -183,9 +183,7 @@ class _Call:
 
         goes_on = any(each.file_name == begun.file_name for each in before)
         begun = self._checked(runs, begun)
-        names = {run.task for run in runs}
-        known = store.known(self.results, tasks=names)
-        history = store.history(self.results, tasks=names)
+        history = store.history(self.results, tasks={run.task for run in runs})
         judge = regressions.judge_of(self.results)
         found = judge(history)
         first = night.awaited(found, prints.hardware_id)
@@ -291,8 +289,8 @@ class _Call:
         from paretoboard_reports import output, pages
         from paretoboard_reports import site as sites
 
-        if self.no_site:
+        if self.site is None:
             return "", ()
         found = sites.read(self.results)
-        target = output.write(pages.files(found), self.site or self.results / "site")
+        target = output.write(pages.files(found), self.site)
         return str(target), found.damaged
