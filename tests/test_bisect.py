@@ -136,6 +136,16 @@ def test_a_commit_that_made_it_faster_is_found_as_well(project):
     assert "less than the good revision" in done.stdout
 
 
+def test_on_a_loud_machine_a_commit_that_stays_open_is_measured_again_and_not_skipped(tmp_path):
+    project = Project(tmp_path / "loud", NOISY.replace("0.006", "0.12"))
+    commits = [project.commit(1.0 if number < 5 else 1.3) for number in range(8)]
+    done = bisect(project, "--good", commits[0], "--bad", commits[-1], *NEW, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [commit["id"] for commit in found["first_bad"]] == [commits[5]]
+    assert max(step["apart"]["pairs"] for step in found["steps"]) > 2 * 6
+
+
 def test_commits_that_can_t_be_built_are_skipped_with_what_they_said(project):
     levels = [1.0, 1.0, 1.0, "broken", "broken", 1.0, 1.2, 1.2]
     commits = [project.commit(level) for level in levels]
@@ -333,7 +343,7 @@ def test_an_interval_on_one_side_of_half_the_difference_decides(low, high, beyon
 def test_real_work_that_became_slower_is_found_by_its_processor_time(tmp_path):
     project = Project(tmp_path / "busy", BUSY)
     at = random.Random(3).randrange(2, 11)
-    commits = [project.commit(1.0 if number < at else 1.5) for number in range(12)]
+    commits = [project.commit(1.0 if number < at else 2.0) for number in range(12)]
     done = bisect(project, "--good", commits[0], "--bad", commits[-1], "--json")
     assert done.returncode == 0, done.stderr
     assert [commit["id"] for commit in json.loads(done.stdout)["first_bad"]] == [commits[at]]

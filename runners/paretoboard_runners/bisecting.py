@@ -2,8 +2,8 @@
 
 A candidate and the good revision lie side by side and are run in turns, ABBA or BAAB by coin, so that whatever else the
 machine does meets both. The effect of a pair is the logarithm of candidate / good; an interval (Student's t over the
-pairs) that lies on one side of half the difference between good and bad decides. If it does not, as many pairs again;
-then the commit is skipped, as git skips what can't be tested.
+pairs) that lies on one side of half the difference between good and bad decides. If it does not, as many pairs again
+as there are, three times at most; then the commit is skipped, as git skips what can't be tested.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from paretoboard_runners.revisions import Commit, Mark, Repository  # noqa: TC004
 
-LOOKS: Final = 2
-_CONFIDENCE: Final = 0.975  # at each of two looks, PROTOCOL ab1, point 8
+# A commit that is skipped can hide the first bad one, so a loud machine costs launches here and no answer.
+LOOKS: Final = 4
+_CONFIDENCE: Final = 1 - 0.05 / LOOKS  # 5 % over all looks, as PROTOCOL ab1, point 8, shares it between two
 _ORDERS: Final = ("ABBA", "BAAB")
 
 Side = Literal["good", "candidate"]
@@ -84,7 +85,7 @@ class Search:
     measure: Callable[[Path, Commit, Side], float]
     least: float  # share by which good and bad have to differ
     floor: float  # noise floor of this machine, a share
-    pairs: int  # at each look, an even number
+    pairs: int  # at the first look, an even number; each look doubles what there is
     seed: int = 0
 
     def find(self, good: Commit, bad: Commit, *, first_parent: bool, watch: Callable[[Apart | Step], None]) -> Outcome:
@@ -147,8 +148,8 @@ class Search:
     def _looks(self, folder: Path, good: Commit, other: Path, commit: Commit, coin: random.Random) -> Iterator[Apart]:
         """After each look, what all pairs so far say."""
         effects: list[float] = []
-        for _ in range(LOOKS):
-            for _ in range(self.pairs // 2):
+        for look in range(LOOKS):
+            while len(effects) < self.pairs * 2**look:
                 effects += self._block(folder, good, other, commit, coin.choice(_ORDERS))
             found = stats.mean_interval(effects, _CONFIDENCE)
             share, low, high = (math.expm1(each) for each in (found.value, found.low, found.high))

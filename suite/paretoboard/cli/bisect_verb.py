@@ -78,7 +78,10 @@ def bisect(
         str, typer.Option("--setup", metavar="COMMAND", help="Run once in each new checkout, before it is measured.")
     ] = "",
     pairs: Annotated[
-        int, typer.Option(min=4, max=1000, help="Pairs of launches for each commit; as many again if it stays open.")
+        int,
+        typer.Option(
+            min=4, max=1000, help="Pairs of launches for each commit; doubled up to three times while it stays open."
+        ),
     ] = 8,
     timeout: Annotated[
         str, typer.Option("--timeout", metavar="TIME", help="Of a single launch: '90s', '10m'.")
