@@ -6,13 +6,14 @@ date without a zone, and fewer options. Seconds all through. Fields that are not
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from paretoboard.errors import InputError
 
@@ -20,10 +21,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pydantic_core import ErrorDetails
+
 VERSIONS: Final = ("4.", "5.")
 MOST_BYTES: Final = 512 * 2**20
 _FIRST_YEAR: Final = 1970  # a clock that was never set begins here; files are named by dates of four digits
-_NUMBERS: Final = ("min", "max", "mean", "stddev", "median", "iqr", "q1", "q3", "ld15iqr", "hd15iqr", "ops", "total")
+_SHOWN_CHARACTERS: Final = 60
+_WANTED: Final = {
+    "dict_type": "an object",
+    "model_type": "an object",
+    "list_type": "a list",
+    "float_type": "a number",
+    "finite_number": "a number",
+    "int_type": "a whole number",
+    "greater_than": "a number above zero",
+    "string_type": "text",
+    "string_too_short": "text",
+    "string_unicode": "text",  # JSON can write one half of a character
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,104 +109,90 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(f"found {name}, which is no number of seconds")
 
 
+def _dated(found: str) -> str:
+    try:
+        known = datetime.fromisoformat(found).year >= _FIRST_YEAR
+    except ValueError:
+        known = False
+    if not known:
+        raise PydanticCustomError("date", "a date as '2026-11-21T03:14:15+00:00'")
+    return found
+
+
+def _of_known_version(found: str) -> str:
+    if not found.startswith(VERSIONS):
+        raise PydanticCustomError("version", "a file of pytest-benchmark 4 or 5")
+    return found
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)  # what is not known here may be there
+
+
+class _Stats(_Part):
+    min: float
+    max: float
+    mean: float
+    stddev: float
+    median: float
+    iqr: float
+    q1: float
+    q3: float
+    ld15iqr: float
+    hd15iqr: float
+    ops: float
+    total: float
+    rounds: Annotated[int, Field(gt=0)]
+    data: list[float] = []  # pytest-benchmark leaves the rounds out without --benchmark-save-data
+
+
+class _Benchmark(_Part):
+    name: Annotated[str, Field(min_length=1)]
+    fullname: Annotated[str, Field(min_length=1)]
+    stats: _Stats
+
+
+class _Session(_Part):
+    version: Annotated[str, AfterValidator(_of_known_version)]
+    datetime: Annotated[str, AfterValidator(_dated)]
+    machine_info: dict[str, Any]
+    commit_info: dict[str, Any]
+    benchmarks: list[_Benchmark]
+
+
 def _mistakes(content: Any) -> Iterator[str]:
-    if not isinstance(content, dict):
-        yield f"found {_kind(content)}; an object with benchmarks would be right"
-        return
-    version = content.get("version")
-    if not isinstance(version, str) or not version.startswith(VERSIONS):
-        yield f"version: found {version!r}; a file of pytest-benchmark 4 or 5 would be right"
-    if not _is_date(content.get("datetime")):
-        yield f"datetime: found {content.get('datetime')!r}; a date as '2026-11-21T03:14:15+00:00' would be right"
-    for name in ("machine_info", "commit_info"):
-        if not isinstance(content.get(name), dict):
-            yield f"{name}: found {_kind(content.get(name))}; an object would be right"
-    benchmarks = content.get("benchmarks")
-    if not isinstance(benchmarks, list):
-        yield f"benchmarks: found {_kind(benchmarks)}; a list would be right"
-        return
-    seen: set[str] = set()
-    for number, benchmark in enumerate(benchmarks):
-        for mistake in _in_benchmark(benchmark, seen):
-            yield f"benchmarks[{number}]{mistake}"
-
-
-def _in_benchmark(benchmark: Any, seen: set[str]) -> Iterator[str]:
-    if not isinstance(benchmark, dict):
-        yield f": found {_kind(benchmark)}; an object would be right"
-        return
-    for name in ("name", "fullname"):
-        if not _is_text(benchmark.get(name)):
-            yield f".{name}: found {_kind(benchmark.get(name))}; text would be right"
-    full = benchmark.get("fullname")
-    if isinstance(full, str):
-        if full in seen:
-            yield f".fullname: found {full!r} twice; one entry for each benchmark would be right"
-        seen.add(full)
-    stats = benchmark.get("stats")
-    if not isinstance(stats, dict):
-        yield f".stats: found {_kind(stats)}; an object would be right"
-        return
-    for name in _NUMBERS:
-        if not _is_number(stats.get(name)):
-            yield f".stats.{name}: found {_kind(stats.get(name))}; a number would be right"
-    if not _is_count(stats.get("rounds")):
-        yield f".stats.rounds: found {stats.get('rounds')!r}; a whole number above zero would be right"
-    yield from _in_data(stats)
-
-
-def _in_data(stats: dict[str, Any]) -> Iterator[str]:
-    if "data" not in stats:  # pytest-benchmark leaves them out without --benchmark-save-data
-        return
-    data = stats["data"]
-    if not isinstance(data, list):
-        yield f".stats.data: found {_kind(data)}; a list of seconds would be right"
-        return
-    wrong = next((place for place, value in enumerate(data) if not _is_number(value)), None)
-    if wrong is not None:
-        yield f".stats.data[{wrong}]: found {_kind(data[wrong])}; a number of seconds would be right"
-
-
-def _is_text(value: Any) -> bool:
     try:
-        return isinstance(value, str) and bool(value.encode())
-    except UnicodeEncodeError:  # JSON can write one half of a character
-        return False
+        session = _Session.model_validate(content)
+    except ValidationError as error:
+        yield from map(_said, error.errors(include_url=False))
+        return
+    places: dict[str, int] = {}
+    for place, benchmark in enumerate(session.benchmarks):
+        if places.setdefault(benchmark.fullname, place) != place:
+            yield (
+                f"benchmarks[{place}].fullname: found {benchmark.fullname!r} twice; "
+                "one entry for each benchmark would be right"
+            )
 
 
-def _is_number(value: Any) -> bool:
-    try:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # JSON's whole numbers have no end
-        return False
+def _said(mistake: ErrorDetails) -> str:
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in mistake["loc"]).lstrip(".")
+    at = f"{where}: " if where else ""
+    if mistake["type"] == "missing":
+        return f"{at}is missing"
+    return f"{at}found {_kind(mistake['input'])}; {_WANTED.get(mistake['type'], mistake['msg'])} would be right"
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_date(value: Any) -> bool:
-    try:
-        return datetime.fromisoformat(value).year >= _FIRST_YEAR
-    except (TypeError, ValueError):
-        return False
-
-
-@functools.singledispatch
 def _kind(value: Any) -> str:
-    return f"{type(value).__name__} {str(value)[:40]!r}"
-
-
-@_kind.register
-def _(value: None) -> str:  # noqa: ARG001
-    return "nothing"
-
-
-@_kind.register
-def _(value: dict) -> str:  # type: ignore[type-arg]  # noqa: ARG001
-    return "an object"
-
-
-@_kind.register
-def _(value: list) -> str:  # type: ignore[type-arg]  # noqa: ARG001
-    return "a list"
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case int():
+            # Python refuses to write a whole number of thousands of digits.
+            return f"{value!r}" if abs(value) < 2**64 else f"a whole number of {value.bit_length()} bits"
+        case _:
+            return repr(value) if len(repr(value)) <= _SHOWN_CHARACTERS else repr(value)[:_SHOWN_CHARACTERS] + "…"
