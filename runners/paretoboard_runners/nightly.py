@@ -59,16 +59,14 @@ def begin(
         now: UTC.
     """
     own = [nightly for nightly in before if nightly.hardware_id == prints.hardware_id]
-    last = own[-1] if own else None
-    started = {
-        "started_at": now,
-        "hardware_id": prints.hardware_id,
-        "environment_id": prints.environment_id,
-        "commit": commit,
-        "tasks": tuple(tasks),
-        "planned": len(runs),
-    }
-    fresh = Nightly(**started)  # type: ignore[arg-type]
+    fresh = Nightly(
+        started_at=now,
+        hardware_id=prints.hardware_id,
+        environment_id=prints.environment_id,
+        commit=commit,
+        tasks=tuple(tasks),
+        planned=len(runs),
+    )
     latest = max([entry.started_at for entry in known.values()] + [nightly.started_at for nightly in own], default=now)
     if latest > now + CLOCK_SLACK:
         behind = (
@@ -76,25 +74,34 @@ def begin(
             "another machine’s is ahead. What is measured is kept with the time that the clock says."
         )
         return replace(fresh, distrust="the clock was set back", notes=(behind,))
-    if last is None:
+    if not own:
         return fresh
-    if last.ended_at is None:
-        same = replace(fresh, started_at=last.started_at, commit=last.commit)
-        asked = replace(last, runs=(), notes=(), self_check=None, distrust="")
-        if asked == same and now - last.started_at < CONTINUED_WITHIN:
-            note = f"Interrupted after {len(last.runs)} runs, and continued at {_minute(now)}."
-            return replace(last, notes=(*last.notes, note))
-        note = f"The nightly of {_minute(last.started_at)} was interrupted after {len(last.runs)} runs, which are kept."
-        return replace(fresh, notes=(note,))
-    missed = now - last.started_at
-    if missed >= MISSED_AFTER:
-        nights = max(1, round(missed / timedelta(days=1)) - 1)
-        note = (
-            f"The last nightly began at {_minute(last.started_at)}: {nights} missed since. "
-            "What was measured longest ago comes first."
-        )
-        return replace(fresh, notes=(note,))
-    return fresh
+    last = own[-1]
+    return _after_interruption(last, fresh) if last.ended_at is None else replace(fresh, notes=_missed(last, now))
+
+
+def _after_interruption(last: Nightly, fresh: Nightly) -> Nightly:
+    """The last nightly where the same is asked for soon after it, else the new one."""
+    now = fresh.started_at
+    same = replace(fresh, started_at=last.started_at, commit=last.commit)
+    asked = replace(last, runs=(), notes=(), self_check=None, distrust="")
+    if asked == same and now - last.started_at < CONTINUED_WITHIN:
+        note = f"Interrupted after {len(last.runs)} runs, and continued at {_minute(now)}."
+        return replace(last, notes=(*last.notes, note))
+    note = f"The nightly of {_minute(last.started_at)} was interrupted after {len(last.runs)} runs, which are kept."
+    return replace(fresh, notes=(note,))
+
+
+def _missed(last: Nightly, now: datetime) -> tuple[str, ...]:
+    """What is said of nights that were left out."""
+    since = now - last.started_at
+    if since < MISSED_AFTER:
+        return ()
+    nights = max(1, round(since / timedelta(days=1)) - 1)
+    return (
+        f"The last nightly began at {_minute(last.started_at)}: {nights} missed since. "
+        "What was measured longest ago comes first.",
+    )
 
 
 def ordered(
