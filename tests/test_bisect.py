@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -132,6 +133,8 @@ def test_a_commit_that_made_it_faster_is_found_as_well(project):
     commits = [project.commit(1.0 if number < 3 else 0.8) for number in range(6)]
     done = bisect(project, "--good", commits[0], "--bad", commits[-1], *NEW)
     assert done.returncode == 0, done.stderr
+    # Good and bad, and two or three of the five commits between which the first bad one is sought.
+    assert re.search(r"a launch takes about [\d.]+ s: 6 pairs of each of about 4 revisions take about", done.stdout)
     assert commits[3] in done.stdout
     assert "less than the good revision" in done.stdout
 

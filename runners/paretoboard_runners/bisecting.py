@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -61,6 +62,13 @@ class Outcome:
     steps: tuple[Step, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long a launch takes, told before many of them are made."""
+
+    launch_s: float
+
+
 class NotApartError(Exception):
     """Good and bad can't be told apart here."""
 
@@ -88,16 +96,21 @@ class Search:
     pairs: int  # at the first look, an even number; each look doubles what there is
     seed: int = 0
 
-    def find(self, good: Commit, bad: Commit, *, first_parent: bool, watch: Callable[[Apart | Step], None]) -> Outcome:
+    def find(
+        self, good: Commit, bad: Commit, *, first_parent: bool, watch: Callable[[Pace | Apart | Step], None]
+    ) -> Outcome:
         """The first bad commit between two.
 
         Args:
-            watch: is told how far good and bad are apart, and every step.
+            watch: is told the pace, how far good and bad are apart, and every step.
         Raises: InputError where good or bad can't be measured; NotApartError.
         """
         coin = random.Random(self.seed)
         with self.repository.checked_out(good) as folder:
             self._prepare_known(folder, good, "good")
+            started = time.monotonic()
+            self._good(folder, good)
+            watch(Pace(launch_s=time.monotonic() - started))
             apart, beyond = self._extent(folder, good, bad, coin)
             watch(apart)
             steps: list[Step] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 import shlex
@@ -17,13 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from paretoboard.cli import options
+from paretoboard.cli.progress import span
 from paretoboard.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from paretoboard.regressions import Series  # noqa: TC004 - nothing resolves these annotations
-    from paretoboard_runners.bisecting import Apart, Outcome, Side, Step
+    from paretoboard_runners.bisecting import Apart, Outcome, Pace, Side, Step
     from paretoboard_runners.commands import Done
     from paretoboard_runners.revisions import Commit, Repository
 
@@ -101,7 +103,7 @@ def bisect(
     What can't be built or stays open is skipped. Exit code 1 where good and bad can't be told apart, or what was
     skipped hides which commit it was.
     """
-    from paretoboard_runners.bisecting import NotApartError, Search
+    from paretoboard_runners.bisecting import NotApartError, Pace, Search
     from paretoboard_runners.revisions import opened
 
     folder = options.results_folder(results)
@@ -114,16 +116,21 @@ def bisect(
         say(f"good {_line(first)}\nbad  {_line(last)}")
         count = repository.between(first, last, first_parent=first_parent)
         say(f"{count} commit{'s' if count != 1 else ''} could be it")
+        pairs += pairs % 2
+
+        def watch(seen: Pace | Apart | Step) -> None:
+            say(_paced(seen.launch_s, pairs, count) if isinstance(seen, Pace) else _told(seen))
+
         search = Search(
             repository=repository,
             prepare=_prepare(wanted),
             measure=_measure(wanted),
             least=least,
             floor=floor,
-            pairs=pairs + pairs % 2,
+            pairs=pairs,
         )
         try:
-            found = search.find(first, last, first_parent=first_parent, watch=lambda seen: say(_told(seen)))
+            found = search.find(first, last, first_parent=first_parent, watch=watch)
         except NotApartError as error:
             if as_json:
                 print(json.dumps({"apart": dataclasses.asdict(error.apart), "first_bad": [], "steps": []}, indent=1))
@@ -295,6 +302,16 @@ def _teller(stream: Any) -> Callable[[str], None]:
 
 def _line(commit: Commit) -> str:
     return f"{commit.id[:10]}  {commit.subject}"
+
+
+def _paced(launch_s: float, pairs: int, count: int) -> str:
+    """How long it will take, where no commit stays open."""
+    compared = 1 + math.ceil(math.log2(count))
+    return (
+        f"a launch takes about {span(launch_s)}: {pairs} pairs of each of about {compared} "
+        f"revision{'s' if compared != 1 else ''} take about {span(2 * pairs * compared * launch_s)}, and longer where "
+        "one stays open"
+    )
 
 
 def _told(seen: Apart | Step) -> str:

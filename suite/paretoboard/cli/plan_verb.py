@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from paretoboard.cli import options, resolving
+from paretoboard.cli.progress import span
 from paretoboard.spec import BASELINE
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ def _time(cost: Estimate) -> str:
         "energy": cost.energy_s,
         "scoring and the rest": cost.rest_s,
     }
-    told = "; ".join(f"{_span(seconds)} {name}" for name, seconds in parts.items() if seconds)
-    return f"Estimated time: {duration(cost.total_s)} ({told}). Second looks at what stays undecided come on top."
+    told = "; ".join(f"{span(seconds)} {name}" for name, seconds in parts.items() if seconds)
+    return f"Estimated time: about {span(cost.total_s)} ({told}). Second looks at what stays undecided come on top."
 
 
 def _as_json(
@@ -151,16 +152,3 @@ def _as_json(
     resolution = {"resolution": [dataclasses.asdict(need) for need in wished]} if wished else {}
     content = {**counts, "estimate": estimate, "left_out": _impossible(runs), **resolution, "runs": cells}
     return json.dumps(content, indent=2)
-
-
-def duration(seconds: float) -> str:
-    """`about 40 s`, `about 12 min` or `about 2.5 h`."""
-    return f"about {_span(seconds)}"
-
-
-def _span(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -26,6 +26,17 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def span(seconds: float) -> str:
+    """`0.3 s`, `40 s`, `12 min` or `2.5 h`."""
+    if seconds < 1:
+        return f"{seconds:.2g} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 def observer() -> AbstractContextManager[Observer]:
     """Bars where stderr is a terminal with colours, else lines."""
     from rich.console import Console
