@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -111,7 +110,7 @@ def applied(made: Technique, baseline: Baseline, calibration: Images | None, fol
 
 def guess(held: Candidate, images: np.ndarray, folder: Path) -> np.ndarray:
     save(held, folder / "artifact")
-    session = runtimes.open(folder / "artifact", threads=len(os.sched_getaffinity(0)), batches=(250,))
+    session = runtimes.open(folder / "artifact", threads=1, batches=(250,))
     return runtimes.predict(session, images, 250).argmax(1)
 
 

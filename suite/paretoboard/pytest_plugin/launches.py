@@ -6,7 +6,6 @@ one thread, on one core, so that no pool of OpenMP or BLAS has to be woken that 
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import inspect
 import os
@@ -26,6 +25,7 @@ from paretoboard.records import Calls
 from paretoboard.spec import HardwareProfile
 from paretoboard_runners import controls, supervise, timing
 from paretoboard_runners.comparing import read_calls
+from paretoboard_runners.controls.process.memory import keep_freed_memory
 from paretoboard_runners.launch import CALLS
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ PROFILE: Final = HardwareProfile(
 )
 SIDES: Final = ("baseline", "candidate")
 _ERROR: Final = "error.txt"
-# malloc.h of glibc: what `controls` sets in the environment of processes that it starts.
-_MALLOPT: Final = {-4: 0, -1: -1, -2: 1 << 27}  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
 _OURS: Final = tuple(str(Path(file).parent) for file in (__file__, timing.__file__))
 
 
@@ -196,10 +194,7 @@ def _in_child(
 
 def _hold_still(cores: Sequence[int], seed: int) -> None:
     controls.apply_in_process(PROFILE, cores, seed)
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        for parameter, value in _MALLOPT.items():
-            libc.mallopt(parameter, value)
+    keep_freed_memory()
     import threadpoolctl
 
     threadpoolctl.threadpool_limits(1)

@@ -26,6 +26,15 @@ ALLOCATOR_VARIABLES: Final = {
     "MALLOC_TRIM_THRESHOLD_": "-1",
     "MALLOC_TOP_PAD_": "134217728",
 }
+_MALLOPT: Final = {"MALLOC_MMAP_MAX_": -4, "MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_TOP_PAD_": -2}  # glibc's malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Keep freed memory from now on in this process, which began without these variables; nothing without glibc."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        for name, parameter in _MALLOPT.items():
+            library.mallopt(parameter, int(ALLOCATOR_VARIABLES[name]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
