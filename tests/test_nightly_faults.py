@@ -24,8 +24,8 @@ pytestmark = pytest.mark.slow
 MEASURED = """[measure]
     batches = [1]
     budget = "none"
-    [recipes.half]
-    steps = [{ technique = "quantize.cast", dtype = "bfloat16" }]
+    [recipes.sparse]
+    steps = [{ technique = "prune.magnitude", sparsity = 0.5 }]
 """
 # What a C library is asked for the time of day; the clock that only goes forward stays as it is.
 SHIFTED_CLOCK = """
@@ -120,7 +120,7 @@ def test_a_night_leaves_its_summary_three_ways_and_the_site_and_as_many_nights_a
     assert "no confirmed regression" in text
     assert "2 of 2 runs measured" in text
     suite = ET.parse(results / "nightly" / "latest.xml").getroot().find("testsuite")
-    assert [case.get("name") for case in suite] == ["baseline[cpu-1-0]", "half[cpu-1-0]"]
+    assert [case.get("name") for case in suite] == ["baseline[cpu-1-0]", "sparse[cpu-1-0]"]
     assert latest(results)["exit_code"] == 0
     assert done.stdout.split() == [
         *(str(results / "nightly" / f"latest.{ending}") for ending in ("md", "xml", "json")),
@@ -128,7 +128,7 @@ def test_a_night_leaves_its_summary_three_ways_and_the_site_and_as_many_nights_a
     ]
     assert (results / "pages" / "index.html").is_file()
     log = max((results / "nightly").glob("*.log")).read_text()
-    assert "[2/2] short / half (cpu-1, seed 0): top-1" in log
+    assert "[2/2] short / sparse (cpu-1, seed 0): top-1" in log
 
 
 def test_a_night_killed_at_any_moment_loses_nothing_and_the_next_call_goes_on_in_any_time_zone(
@@ -153,7 +153,7 @@ def test_a_night_killed_at_any_moment_loses_nothing_and_the_next_call_goes_on_in
     assert len(records(results)) == 4
     (first, second), damaged = nightlies.read_all(results)
     assert damaged == ()
-    assert [run.recipe for run in second.runs] == ["baseline", "half"]
+    assert [run.recipe for run in second.runs] == ["baseline", "sparse"]
     assert first.ended_at < second.started_at
     assert f"begun {second.started_at:%H:%M} UTC" in (results / "nightly" / "latest.md").read_text()
 
@@ -283,7 +283,7 @@ def test_a_night_that_is_young_enough_is_not_repeated(task: Path, results: Path)
         (["--budget", "soon"], "a time such as '90s', '15m' or '2h' would be right"),
         (["--if-older", "-3h"], "a time such as"),
         (["--keep", "0"], "greater than or equal to 1"),
-        (["--only", "halve"], "Did you mean 'half'?"),
+        (["--only", "spares"], "Did you mean 'sparse'?"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_measured(task: Path, tmp_path: Path, options, says) -> None:

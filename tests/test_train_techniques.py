@@ -489,6 +489,8 @@ def test_a_measured_training_stands_in_the_record_and_repeats_to_the_bit(tiny_ta
         version = 1
         [model]
         train = { epochs = 1, lr = 0.1, batch = 64, held_out = 0.1, target = 0.01 }
+        [measure]
+        budget = "none"
         [recipes.bf16]
         steps = [{ technique = "train.scratch", precision = "bfloat16" }]
         """
