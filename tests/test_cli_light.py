@@ -14,7 +14,7 @@ import pytest
 import builders
 from paretoboard import store, taskfile
 from paretoboard.cli import options
-from paretoboard.cli.plan_verb import duration
+from paretoboard.cli.progress import span
 from paretoboard.errors import InputError
 from paretoboard.metrics import METRICS
 from paretoboard.plan import expand
@@ -215,6 +215,6 @@ def test_other_times_are_refused(text: str) -> None:
         options.seconds(text)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(12.4, "about 12 s"), (600, "about 10 min"), (9000, "about 2.5 h")])
+@pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (600, "10 min"), (9000, "2.5 h")])
 def test_durations_are_told_in_the_unit_a_person_would_use(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert span(seconds) == text
