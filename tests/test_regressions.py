@@ -146,6 +146,21 @@ def test_an_acknowledged_change_says_why_and_by_whom_until_it_expires():
     assert other.state == "confirmed"
 
 
+def test_an_acknowledged_drift_stays_so_while_its_first_night_moves_on_until_a_level_later():
+    frame = nights(["drift"], at=105, size=0.018, noise=0.001)
+    asked = []
+    for last in (117, 118, 119):
+        (change,) = regressions.find(frame[frame["started_at"].dt.date <= day(last)]).of("new")
+        asked.append(change)
+    assert [change.first.day for change in asked] == [day(115), day(116), day(117)]
+    ack = Ack(series=asked[0].series.key.name, night=asked[0].first.day, reason="wanted", by="Ada")
+    (known,) = regressions.find(frame, [ack]).changes
+    assert (known.state, known.ack) == ("acknowledged", ack)
+    for night in (day(117 - 31), day(118)):
+        (other,) = regressions.find(frame, [dataclasses.replace(ack, night=night)]).changes
+        assert other.state == "new"
+
+
 def test_many_regressions_and_no_improvement_are_suspicious():
     assert regressions.find(nights(["step"] * 5)).suspicious
     assert not regressions.find(nights(["step"] * 5 + ["better"])).suspicious

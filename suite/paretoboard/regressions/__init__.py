@@ -11,12 +11,11 @@ from paretoboard.errors import StoreError
 from paretoboard.regressions.acks import FILE, read_acks
 from paretoboard.regressions.model import STATES, Ack, Change, Cut, Key, Limit, Night, Noisy, Regressions, Series, State
 from paretoboard.regressions.series import series_of
-from paretoboard.regressions.shifts import CONFIRMS, LEAST_DRIFT, LOOK_AHEAD, changes, cuts, noisy
+from paretoboard.regressions.shifts import CONFIRMS, LEAST_DRIFT, LOOK_AHEAD, LOOK_BACK, changes, cuts, noisy
 from paretoboard.store import calibrations, nightlies
 from paretoboard.store.nightlies import Nightly
 
 if TYPE_CHECKING:
-    import datetime
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
@@ -124,14 +123,14 @@ def find(
     too_noisy = tuple(found for each in series if (found := noisy(each)) is not None)
     left_out = {found.series.key for found in too_noisy}
     today = max((each.nights[-1].day for each in series), default=None)
-    answered = {(ack.series, ack.night): ack for ack in acks if today and (ack.expires is None or ack.expires >= today)}
+    valid = [ack for ack in acks if today and (ack.expires is None or ack.expires >= today)]
     decisive = {(run.series, run.board_id): run for run in long_runs}
     quiet = [each for each in series if each.key not in left_out]
     found_changes = [
         change
         for each in quiet
         for change in _with_states(
-            [_decided(change, decisive) for change in changes(each, floor=_floor(each.key, floors or {}))], answered
+            [_decided(change, decisive) for change in changes(each, floor=_floor(each.key, floors or {}))], valid
         )
     ]
     return Regressions(
@@ -158,15 +157,28 @@ def _decided(change: Change, decisive: Mapping[tuple[str, str], LongRun]) -> Cha
     return replace(change, state=state, share=share, low=low, high=high, long_run=run)
 
 
-def _with_states(found: Sequence[Change], answered: dict[tuple[str, datetime.date], Ack]) -> Iterator[Change]:
+def _with_states(found: Sequence[Change], acks: Sequence[Ack]) -> Iterator[Change]:
     for place, change in enumerate(found):
-        ack = answered.get((change.series.key.name, change.first.day))
+        ack = _answer(change, acks)
         if change.state == "confirmed" and any(_undoes(later, change) for later in found[place + 1 :]):
             yield replace(change, state="fixed")
         elif change.state in ("new", "confirmed") and ack is not None:
             yield replace(change, state="acknowledged", ack=ack)
         else:
             yield change
+
+
+def _answer(change: Change, acks: Sequence[Ack]) -> Ack | None:
+    """The acknowledgement of a change: by its first night.
+
+    That of a drift moves on with each night, so one of the nights that it is measured from counts as well.
+    """
+    first = since = change.first.day
+    if change.kind == "drift":
+        nights = change.series.nights
+        since = nights[max(nights.index(change.first) - LOOK_BACK, 0)].day
+    of_series = (ack for ack in acks if ack.series == change.series.key.name)
+    return next((ack for ack in of_series if since <= ack.night <= first), None)
 
 
 def _undoes(later: Change, change: Change) -> bool:
