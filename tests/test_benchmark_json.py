@@ -144,6 +144,14 @@ WRONG = {
         broken(lambda c: c["benchmarks"][0]["stats"]["data"].__setitem__(3, None)),
         "benchmarks[0].stats.data[3]: found nothing; a number would be right",
     ),
+    "with true for a number": (
+        broken(lambda c: c["benchmarks"][0]["stats"].update(mean=True)),
+        "benchmarks[0].stats.mean: found True; a number would be right",
+    ),
+    "without rounds": (
+        broken(lambda c: c["benchmarks"][0]["stats"].update(rounds=0)),
+        "benchmarks[0].stats.rounds: found 0; a number above zero would be right",
+    ),
     "with one name twice": (
         broken(lambda c: c["benchmarks"][1].update(fullname=c["benchmarks"][0]["fullname"])),
         "benchmarks[1].fullname: found 'test_s.py::test_sum[10]' twice",
@@ -174,6 +182,14 @@ def test_a_file_that_is_wrong_is_named_with_the_place_and_nothing_is_stored(kind
         benchmarks.read(path)
     assert str(raised.value).startswith(str(path))
     assert says in str(raised.value)
+
+
+def test_of_a_list_full_of_mistakes_the_first_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "given.json"
+    path.write_bytes(broken(lambda c: c["benchmarks"][0]["stats"].update(data=[None] * 1000)))
+    with pytest.raises(InputError) as raised:
+        benchmarks.read(path)
+    assert str(raised.value) == f"{path}: benchmarks[0].stats.data[0]: found nothing; a number would be right"
 
 
 def test_of_several_files_none_is_stored_where_one_is_wrong(tmp_path: Path) -> None:

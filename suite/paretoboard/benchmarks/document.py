@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from paretoboard.errors import InputError
@@ -126,7 +126,9 @@ def _of_known_version(found: str) -> str:
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)  # what is not known here may be there
+    """What is not known here may be there. Lists end at their first mistake: a file may hold millions."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 class _Stats(_Part):
@@ -143,7 +145,9 @@ class _Stats(_Part):
     ops: float
     total: float
     rounds: Annotated[int, Field(gt=0)]
-    data: list[float] = []  # pytest-benchmark leaves the rounds out without --benchmark-save-data
+    data: Annotated[
+        list[float], FailFast()
+    ] = []  # pytest-benchmark leaves the rounds out without --benchmark-save-data
 
 
 class _Benchmark(_Part):
@@ -157,7 +161,7 @@ class _Session(_Part):
     datetime: Annotated[str, AfterValidator(_dated)]
     machine_info: dict[str, Any]
     commit_info: dict[str, Any]
-    benchmarks: list[_Benchmark]
+    benchmarks: Annotated[list[_Benchmark], FailFast()]
 
 
 def _mistakes(content: Any) -> Iterator[str]:
