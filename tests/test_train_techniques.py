@@ -491,15 +491,15 @@ def test_a_measured_training_stands_in_the_record_and_repeats_to_the_bit(tiny_ta
         train = { epochs = 1, lr = 0.1, batch = 64, held_out = 0.1, target = 0.01 }
         [measure]
         budget = "none"
-        [recipes.bf16]
-        steps = [{ technique = "train.scratch", precision = "bfloat16" }]
+        [recipes.slow]
+        steps = [{ technique = "train.scratch", lr = 0.01 }]
         """
     )
-    command = [sys.executable, "-m", "paretoboard", "run", str(task), "--results", str(tmp_path), "--only", "bf16"]
+    command = [sys.executable, "-m", "paretoboard", "run", str(task), "--results", str(tmp_path), "--only", "slow"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     records = {record.recipe: record for record in store.read(tmp_path).records}
-    for recipe, step in ((BASELINE, "model"), ("bf16", "train.scratch")):
+    for recipe, step in ((BASELINE, "model"), ("slow", "train.scratch")):
         record = records[recipe]
         (training,) = record.trainings
         (point,) = training.curve
