@@ -13,8 +13,7 @@ import pynvml
 import pytest
 
 from fakes.nvml import FakeNvml
-from paretoboard_runners import nvml
-from paretoboard_runners.controls.process.memory import keep_freed_memory
+from paretoboard_runners import controls, nvml
 
 pytest_plugins = ["pytester"]
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -22,7 +21,7 @@ CHANGE = "PARETOBOARD_CHANGE_MACHINE"
 NOT_CHANGED = f"set {CHANGE}=1 to let tests change settings of this machine for a moment"
 
 # Networks of photographs run three times as fast in here: page faults took more than half of the time.
-keep_freed_memory()
+controls.keep_freed_memory()
 
 # Files of more than a minute, the longest first: one that began last would keep the other cores waiting in the end.
 LONGEST = (

@@ -215,6 +215,6 @@ def test_other_times_are_refused(text: str) -> None:
         options.seconds(text)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (600, "10 min"), (9000, "2.5 h")])
+@pytest.mark.parametrize(("seconds", "text"), [(0.314, "0.31 s"), (12.4, "12 s"), (600, "10 min"), (9000, "2.5 h")])
 def test_durations_are_told_in_the_unit_a_person_would_use(seconds: float, text: str) -> None:
     assert span(seconds) == text

@@ -7,6 +7,7 @@ process where only a library knows, from outside, through the kernel or the driv
 from paretoboard_runners.controls.base import AS_IS, Control, NotHeldError, Setting
 from paretoboard_runners.controls.catalogue import CATALOGUE
 from paretoboard_runners.controls.operators import nondeterministic_operators
+from paretoboard_runners.controls.process.memory import keep_freed_memory
 from paretoboard_runners.controls.session import (
     apply_after_imports,
     apply_in_process,
@@ -29,6 +30,7 @@ __all__ = [
     "apply_in_process",
     "check_required",
     "choose_cores",
+    "keep_freed_memory",
     "memory_environment",
     "nondeterministic_operators",
     "not_held",

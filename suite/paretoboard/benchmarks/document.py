@@ -145,9 +145,8 @@ class _Stats(_Part):
     ops: float
     total: float
     rounds: Annotated[int, Field(gt=0)]
-    data: Annotated[
-        list[float], FailFast()
-    ] = []  # pytest-benchmark leaves the rounds out without --benchmark-save-data
+    # The rounds, which pytest-benchmark leaves out without --benchmark-save-data.
+    data: Annotated[list[float], FailFast()] = []
 
 
 class _Benchmark(_Part):
@@ -197,6 +196,7 @@ def _kind(value: Any) -> str:
             return "a list"
         case int():
             # Python refuses to write a whole number of thousands of digits.
-            return f"{value!r}" if abs(value) < 2**64 else f"a whole number of {value.bit_length()} bits"
+            return str(value) if abs(value) < 2**64 else f"a whole number of {value.bit_length()} bits"
         case _:
-            return repr(value) if len(repr(value)) <= _SHOWN_CHARACTERS else repr(value)[:_SHOWN_CHARACTERS] + "…"
+            shown = repr(value)
+            return shown if len(shown) <= _SHOWN_CHARACTERS else shown[:_SHOWN_CHARACTERS] + "…"

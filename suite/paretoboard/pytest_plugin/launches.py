@@ -25,7 +25,6 @@ from paretoboard.records import Calls
 from paretoboard.spec import HardwareProfile
 from paretoboard_runners import controls, supervise, timing
 from paretoboard_runners.comparing import read_calls
-from paretoboard_runners.controls.process.memory import keep_freed_memory
 from paretoboard_runners.launch import CALLS
 
 if TYPE_CHECKING:
@@ -194,7 +193,7 @@ def _in_child(
 
 def _hold_still(cores: Sequence[int], seed: int) -> None:
     controls.apply_in_process(PROFILE, cores, seed)
-    keep_freed_memory()
+    controls.keep_freed_memory()
     import threadpoolctl
 
     threadpoolctl.threadpool_limits(1)
