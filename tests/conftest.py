@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pynvml
 import pytest
 
@@ -22,6 +23,15 @@ NOT_CHANGED = f"set {CHANGE}=1 to let tests change settings of this machine for 
 
 # Networks of photographs run three times as fast in here: page faults took more than half of the time.
 controls.keep_freed_memory()
+
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile(
+    "any machine",
+    parent=hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("any machine")
 
 # Files of more than a minute, the longest first: one that began last would keep the other cores waiting in the end.
 LONGEST = (

@@ -94,7 +94,7 @@ PLAIN = st.recursive(
 ROUNDS = st.lists(st.floats(1e-9, 1e3), min_size=1, max_size=30)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(extra=PLAIN, top=PLAIN, names=st.lists(st.text(min_size=1), min_size=1, max_size=4, unique=True), data=st.data())
 def test_whatever_a_file_holds_comes_back(tmp_path_factory, extra, top, names, data) -> None:
     folder = tmp_path_factory.mktemp("sessions")

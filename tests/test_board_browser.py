@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-import time
 from urllib.parse import quote
 
 import pytest
@@ -117,7 +116,7 @@ def test_a_link_shows_the_same_rows_and_points_to_someone_else(tab, browser, sit
     tab.js("document.querySelector('[data-key=max]').focus()")
     tab.write("300")
     tab.click(button("acc"))
-    time.sleep(0.3)
+    tab.wait(f"{HASH}.includes('max=300') && {HASH}.includes('sort=-acc')")
     seen = [tab.js(question) for question in (HASH, VISIBLE, POINTS, SORTED)]
     assert seen[0] == "#q=run&family=runtime,quantize&max=300&x=size&sort=-acc" or "quantize" in seen[0]
     assert len(seen[1]) == 1
@@ -153,8 +152,7 @@ def test_typing_replaces_the_address_and_a_click_adds_to_the_history(tab):
     tab.js("document.querySelector('[data-key=q]').focus()")
     for letter in "ort":
         tab.write(letter)
-    time.sleep(0.3)
-    assert tab.js(HASH) == "#q=ort"
+    tab.wait(f"{HASH} === '#q=ort'")
     assert tab.js("history.length") == before
     tab.click("[data-key=front]")
     assert tab.js("history.length") == before + 1

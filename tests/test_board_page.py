@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from board_fixture import FORMULA, HOSTILE, fixture_records, write_site
@@ -192,7 +192,6 @@ def test_the_staircase_ends_at_the_right_edge(board):
 FIGURE = page(board_records()[:2]).boards[0].figures[0]
 
 
-@settings(deadline=None)
 @given(st.floats(1e-2, 1e4), st.floats(1.001, 5e3), st.sampled_from(["wide", "narrow"]), st.booleans())
 def test_ticks_of_a_logarithmic_axis_are_at_least_two_and_never_touch(low, factor, size, higher):
     frame = FRAMES[size]

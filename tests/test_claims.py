@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import board_records, comparison, metric, provenance, run_record, run_spec
@@ -65,7 +65,6 @@ def test_a_counted_number_needs_no_interval() -> None:
     assert claims.judge(fewer, measured(2.2, exact=True)).verdict == "better"
 
 
-@settings(deadline=None)
 @given(claimed=positive, value=positive, spread=st.floats(1.0, 2.0))
 def test_what_is_inverted_is_judged_the_other_way_round(claimed: float, value: float, spread: float) -> None:
     mirrored = {"falls short": "better", "better": "falls short"}
@@ -76,7 +75,6 @@ def test_what_is_inverted_is_judged_the_other_way_round(claimed: float, value: f
     assert back.verdict == mirrored.get(there.verdict, there.verdict)
 
 
-@settings(deadline=None)
 @given(claimed=points, value=points, arm=st.floats(0.0, 5.0), wider=st.floats(0.0, 5.0))
 def test_a_wider_interval_turns_no_verdict_into_its_opposite(
     claimed: float, value: float, arm: float, wider: float
@@ -89,7 +87,6 @@ def test_a_wider_interval_turns_no_verdict_into_its_opposite(
         assert wide == "undecided"
 
 
-@settings(deadline=None)
 @given(claimed=points, value=points, arm=st.floats(0.0, 0.29))
 def test_with_a_narrow_interval_nothing_is_undecided(claimed: float, value: float, arm: float) -> None:
     said = number(metric="top1", points=claimed)
@@ -101,7 +98,6 @@ def test_with_a_narrow_interval_nothing_is_undecided(claimed: float, value: floa
         assert value > claimed
 
 
-@settings(deadline=None)
 @given(claimed=positive)
 def test_a_claim_is_confirmed_by_itself(claimed: float) -> None:
     assert (

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import generated_results
@@ -68,7 +68,7 @@ def test_packed_records_are_the_same_in_every_way_of_asking(tmp_path):
         assert (record.run_id[:16], record.status) == (key[0], found.status)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20)
 @given(records=st.lists(any_record, min_size=2, max_size=4))
 def test_any_records_come_back_from_a_pack_as_they_were_stored(tmp_path_factory, records):
     folder = tmp_path_factory.mktemp("results")
@@ -262,7 +262,6 @@ nested = st.lists(st.none() | st.lists(st.none() | st.fixed_dictionaries({"a": f
 KIND = pa.list_(pa.struct([("a", pa.float64()), ("b", pa.string())]))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(one=nested, other=nested)
 def test_columns_are_the_same_exactly_where_their_values_are(one, other):
     left, right = pa.array(one, KIND), pa.array(other, KIND)

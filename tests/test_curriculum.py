@@ -40,7 +40,6 @@ def shuffled(count: int, seed: int = 0) -> Tensor:
 
 
 @given(losses=st.lists(st.floats(0, 100, width=32), min_size=1, max_size=50))
-@settings(deadline=None)
 def test_planted_losses_come_out_in_the_planted_order(losses: list[float]) -> None:
     planted = torch.tensor(losses)
     easy = ranked(planted, one_class(len(losses)), "easy-first", seed=0)
@@ -52,7 +51,6 @@ def test_planted_losses_come_out_in_the_planted_order(losses: list[float]) -> No
 @given(
     labels=st.lists(st.integers(0, 3), min_size=1, max_size=60), order=st.sampled_from(ORDERS), seed=st.integers(0, 99)
 )
-@settings(deadline=None)
 def test_every_part_of_a_ranking_has_each_class_in_its_share(labels: list[int], order: Order, seed: int) -> None:
     own = torch.tensor(labels)
     ranking = ranked(torch.rand(len(labels), generator=torch.Generator().manual_seed(seed)), own, order, seed=seed)
@@ -84,7 +82,6 @@ def test_a_random_order_is_one_of_the_seed_and_not_of_the_losses() -> None:
 
 
 @given(pacing=PACINGS, steps=st.integers(1, 300), count=st.integers(1, 1000))
-@settings(deadline=None)
 def test_every_pace_is_a_staircase_that_never_goes_down(pacing: Pacing, steps: int, count: int) -> None:
     opened = [pacing.open_images(step, steps=steps, images=count) for step in range(steps)]
     assert opened == sorted(opened)
@@ -144,7 +141,7 @@ def test_a_pace_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None
     epochs=st.integers(1, 5),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_arm_sees_equally_many_images_and_only_open_ones(
     pacing: Pacing, order: Order, count: int, batch: int, epochs: int, seed: int
 ) -> None:

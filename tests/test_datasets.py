@@ -223,7 +223,7 @@ def test_upscaled_digits_have_the_same_bits_everywhere(tmp_path: Path) -> None:
     assert found == "6b72b28023b654e8edef11695f7e285e0832aa3a235ae14fca22da9b908835cb"
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 16), min_size=64, max_size=64))
 def test_upscaling_is_torchs_bilinear_interpolation_rounded(levels: list[int]) -> None:
     import torch
@@ -286,7 +286,6 @@ def test_writing_the_lists_gives_the_committed_files(tmp_path: Path) -> None:
 LABELS = st.dictionaries(st.text("abcdef", min_size=1, max_size=6), st.integers(0, 3), min_size=1, max_size=60)
 
 
-@settings(deadline=None)
 @given(LABELS, st.integers(0, 60), st.randoms())
 def test_a_balanced_list_is_even_and_does_not_depend_on_order(label_of: dict[str, int], count: int, random) -> None:
     labels = list(label_of.values())

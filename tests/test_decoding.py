@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -113,7 +113,6 @@ def test_what_is_no_picture_is_an_error_with_the_reason(content: bytes) -> None:
         decode(content)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM"]), st.data())
 def test_altered_bytes_give_a_picture_or_an_error_of_ours(kind: str, data: st.DataObject) -> None:
     content = bytearray(encoded(pixels(8, 8), kind))
@@ -129,7 +128,6 @@ def test_altered_bytes_give_a_picture_or_an_error_of_ours(kind: str, data: st.Da
 # Ids
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=9), min_size=1, max_size=3))
 def test_every_name_has_one_plain_id_that_leads_back_to_it(parts: list[bytes]) -> None:
     if any(b"/" in part or b"\0" in part or part in (b".", b"..") for part in parts):

@@ -48,7 +48,7 @@ def test_corners_and_extents_are_each_others_inverse() -> None:
 # Suppression
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(count=st.integers(0, 120), classes=st.integers(1, 5), most=st.floats(0.05, 0.95), seed=st.integers(0, 2**32 - 1))
 def test_suppression_keeps_what_torchvision_keeps(count: int, classes: int, most: float, seed: int) -> None:
     from torchvision.ops import batched_nms
@@ -122,7 +122,7 @@ def test_boxes_are_those_above_the_threshold_best_first_and_not_more_than_asked_
 # Placement
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(height=st.integers(1, 700), width=st.integers(1, 700), side=st.integers(8, 500), letterbox=st.booleans())
 def test_boxes_go_into_the_input_and_back(height: int, width: int, side: int, letterbox: bool) -> None:
     where = place(height, width, Preprocess(resize=side, squash=not letterbox, letterbox=letterbox))

@@ -60,7 +60,7 @@ GEOMETRIES = st.fixed_dictionaries(
 
 
 @given(geometry=GEOMETRIES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_tucker_and_svd_at_full_rank_give_the_same_outputs(geometry: dict[str, Any]) -> None:
     with torch.random.fork_rng(devices=[]):
         layer = convolution(**geometry)
@@ -70,7 +70,7 @@ def test_tucker_and_svd_at_full_rank_give_the_same_outputs(geometry: dict[str, A
 
 
 @given(geometry=GEOMETRIES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_convolution_of_rank_two_is_found_by_cp(geometry: dict[str, Any]) -> None:
     with torch.random.fork_rng(devices=[]):
         layer = convolution(**geometry)
@@ -109,7 +109,7 @@ def test_cp_loses_what_tensorlys_own_decomposition_loses() -> None:
 
 
 @given(energy=st.floats(0.05, 0.99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_rank_is_the_smallest_that_keeps_the_energy(energy: float) -> None:
     made = SingularValues(energy=energy)
     torch.manual_seed(0)

@@ -23,7 +23,7 @@ from pictures import pixels
 SIDES = st.integers(1, 90)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SIDES, SIDES, st.integers(8, 40), st.integers(1, 8), st.sampled_from(["bilinear", "bicubic"]), st.booleans())
 def test_pictures_are_resized_and_cropped_as_torchvision_does(
     height: int, width: int, resize: int, crop: int, interpolation: str, squash: bool

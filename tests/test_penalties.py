@@ -59,7 +59,7 @@ def test_the_gradients_are_the_signs_and_the_weights() -> None:
 
 
 @given(rate=st.floats(1e-3, 1), decay=st.floats(0, 0.1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_l2_is_the_weight_decay_of_plain_sgd(rate: float, decay: float) -> None:
     """Of layers without biases, since those are decayed and not penalized."""
     generator = torch.Generator().manual_seed(0)

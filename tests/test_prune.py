@@ -78,7 +78,7 @@ def test_n_m_of_a_network_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     initial=st.floats(0, 0.4), final=st.floats(0.5, 0.95), until=st.floats(0.3, 1), every=st.integers(1, 9),
     steps=st.integers(1, 60),
 )  # fmt: skip
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_cubic_schedule_rises_from_initial_to_final(
     initial: float, final: float, until: float, every: int, steps: int
 ) -> None:
@@ -243,7 +243,7 @@ def share(value: float) -> TimeShare:
 
 
 @given(wanted=st.floats(0.05, 0.95), curve=st.lists(st.floats(0.02, 1), min_size=31, max_size=31))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_least_cut_that_is_fast_enough_is_found(wanted: float, curve: list[float]) -> None:
     times = dict(enumerate(sorted(curve, reverse=True), 1))  # of the grid's steps; cutting more takes no longer
     enough = [step for step, time in times.items() if time <= wanted]

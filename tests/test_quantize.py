@@ -139,7 +139,7 @@ def test_symmetric_activations_have_zero_in_the_middle_and_others_where_their_ra
     symmetric=st.booleans(),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_weights_come_back_within_half_a_step(
     rows: int, columns: int, group: int | None, bits: int, symmetric: bool, seed: int
 ) -> None:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import board_records, failed_record, run_record
@@ -125,7 +125,6 @@ def test_that_all_limits_hold_is_no_surer_than_each() -> None:
 numbers = st.floats(1e-3, 1e3)
 
 
-@settings(deadline=None)
 @given(value=numbers, spread=st.floats(1.001, 3.0), limit=numbers, factor=st.floats(1.0, 10.0))
 def test_a_looser_limit_is_never_less_sure(value: float, spread: float, limit: float, factor: float) -> None:
     found = Estimate(value=value, low=value / spread, high=value * spread)
@@ -148,7 +147,6 @@ many = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(found=many, allowed=st.floats(0.0, 0.05))
 def test_nothing_that_keeps_the_limits_costs_less_than_what_is_recommended(
     found: list[Candidate], allowed: float
@@ -163,7 +161,6 @@ def test_nothing_that_keeps_the_limits_costs_less_than_what_is_recommended(
     assert sorted([*sorted_out, *(one.name for one in chosen.excluded)]) == sorted(one.name for one in found)
 
 
-@settings(deadline=None)
 @given(found=many, tight=st.floats(0.0, 0.05), looser=st.floats(0.0, 0.05))
 def test_a_looser_limit_never_makes_the_recommended_recipe_slower(
     found: list[Candidate], tight: float, looser: float

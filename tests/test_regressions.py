@@ -172,7 +172,7 @@ def test_regressions_are_counted_by_board():
     assert list(found.open_by_board().values()) == [2]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(size=st.floats(0.03, 0.5), at=st.integers(10, 50), seed=st.integers(0, 1000))
 def test_a_step_well_above_the_noise_is_found_wherever_it_is(size, at, seed):
     found = regressions.find(nights(["step"], count=60, at=at, size=size, noise=0.001, seed=seed))
@@ -181,7 +181,7 @@ def test_a_step_well_above_the_noise_is_found_wherever_it_is(size, at, seed):
     assert steps[0].after / steps[0].before == pytest.approx(1 + size, rel=0.01)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(factor=st.floats(1e-6, 1e6), seed=st.integers(0, 1000))
 def test_the_unit_of_a_series_changes_nothing(factor, seed):
     frame = nights(["step", "outliers", "none"], count=40, at=20, seed=seed)

@@ -119,7 +119,6 @@ def test_a_window_without_times_or_with_times_of_zero_has_no_effect() -> None:
         stats.estimate([[], []])
 
 
-@settings(deadline=None)
 @given(launches_of_effects)
 def test_swapping_the_arms_negates_the_estimate_its_interval_and_its_verdict(
     effects: list[list[float]],
@@ -135,7 +134,6 @@ def test_swapping_the_arms_negates_the_estimate_its_interval_and_its_verdict(
     assert stats.judge(swapped, TOLERANCE) == opposite.get(verdict, verdict)
 
 
-@settings(deadline=None)
 @given(launches_of_effects, st.floats(-0.2, 0.2), st.randoms())
 def test_the_estimate_moves_with_its_effects_and_does_not_ask_for_their_order(
     effects: list[list[float]], shift: float, order: Any
@@ -432,7 +430,7 @@ def test_wilson_holds_the_share_and_mirrors(count: tuple[int, int]) -> None:
     assert (mirrored.low, mirrored.high) == pytest.approx((1 - found.high, 1 - found.low), abs=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.integers(1, 2000).flatmap(
         lambda n: st.integers(0, n).flatmap(lambda b: st.tuples(st.just(b), st.integers(0, n - b), st.just(n)))

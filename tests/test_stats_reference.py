@@ -99,7 +99,7 @@ def test_over_windows_the_p_value_is_that_of_wilcoxons_exact_test(effects: list[
     assert found.p_value == pytest.approx(reference.wilcoxon(effects, method="exact").pvalue, rel=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(distinct_effects, st.sampled_from([0.9, 0.95]))
 def test_over_windows_the_interval_holds_exactly_the_effects_that_the_test_does_not_reject(
     effects: list[float], confidence: float

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -338,7 +338,7 @@ any_record = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(record=any_record)
 def test_a_record_comes_back_exactly_as_it_was_stored(
     tmp_path_factory: pytest.TempPathFactory, record: RunRecord
@@ -672,7 +672,7 @@ def test_a_damaged_file_is_reported_and_costs_nothing_of_the_rest(tmp_path: Path
         store.table(tmp_path, schema.SCHEMA.names)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_found_or_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, at: float, bit: int

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -94,7 +94,6 @@ def test_groups_of_8_channels_are_normalized_by_hand() -> None:
 
 
 @given(channels=st.integers(1, 200))
-@settings(deadline=None)
 def test_groups_are_equal_and_no_larger_than_8_where_that_is_possible(channels: int) -> None:
     (group,) = layers(with_normalization(nn.Sequential(nn.BatchNorm2d(channels)), "group"), nn.GroupNorm)
     assert channels % group.num_groups == 0

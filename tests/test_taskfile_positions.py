@@ -128,7 +128,7 @@ def paths_of(value: Any, at: tuple[str | int, ...] = ()) -> set[tuple[str | int,
     return paths.union(*(paths_of(item, (*at, key)) for key, item in pairs))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(documents())
 def test_every_path_that_tomllib_reads_has_the_line_it_was_written_on(document: Written) -> None:
     values = tomllib.loads(document.text)

@@ -38,7 +38,7 @@ def parameters_of(held: Candidate) -> int:
 
 
 @given(sparsity=st.floats(0.01, 0.99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_magnitude_pruning_zeroes_exactly_the_smallest_of_each_layer(sparsity: float) -> None:
     start = candidate()
     pruned = MagnitudePruning(sparsity=sparsity).apply(start, workbench(Path())).candidate

@@ -124,7 +124,7 @@ def test_what_torch_did_not_save_is_refused(content: bytes, tmp_path: Path) -> N
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.booleans(), st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=8))
 def test_damaged_files_are_an_error_of_the_data_or_still_load(
     tmp_path_factory: pytest.TempPathFactory, zipped: bool, changes: list[tuple[int, int]]
