@@ -401,7 +401,7 @@ def outcome(path: Path) -> None:
         assert 1 <= problem.line <= problem.file.read_bytes().count(b"\n") + 1
 
 
-FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 TOML_VALUES = st.sampled_from(
     [
         *(
