@@ -3,7 +3,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help board site debian test axe check format schema bench bench-kill bench-rigor bench-train bench-parity bench-subsets bench-evaluation bench-report bench-regression bench-fixture clean
+.PHONY: help board site debian test axe check format schema bench bench-proofs bench-kill bench-rigor bench-train bench-parity bench-subsets bench-evaluation bench-report bench-regression bench-fixture clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -31,9 +31,16 @@ debian: ## Install what Debian has and pip has not: a compiler, a browser, hyper
 	apt-get install --yes --no-install-recommends g++ chromium chromium-driver hyperfine
 
 # A file of tests for each core at once, each with one thread unless it asks for more; then those that need the machine.
-test: .venv/installed-test ## Run all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder -m "not alone"
-	$(BIN)/python -m pytest -m alone
+TOGETHER := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
+ALONE := $(BIN)/python -m pytest
+
+test: .venv/installed-test ## Run the tests, all but those that take long
+	$(TOGETHER) -m "not alone and not slow"
+	$(ALONE) -m "alone and not slow"
+
+bench-proofs: .venv/installed-test ## Run the tests that take long: more networks, more ways from a task to its board
+	$(TOGETHER) -m "slow and not alone"
+	$(ALONE) -m "slow and alone"
 
 # axe-core comes from npm and stays in build; `make test` leaves its tests out where it is missing.
 axe: .venv/installed-test ## Look for what keeps people out of the pages, with axe-core in a real browser

@@ -166,7 +166,11 @@ TECHNIQUES_APPLIED: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    # Exporting a recurrent network takes ten seconds.
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "cifar-gru-270k" else name for name in SMALL],
+)
 @pytest.mark.parametrize("technique", TECHNIQUES_APPLIED)
 def test_techniques_work_on_every_kind_of_network_or_say_why_not(technique: str, name: str, tmp_path: Path) -> None:
     parameters, refused = TECHNIQUES_APPLIED[technique]

@@ -14,7 +14,7 @@ import sys
 import tarfile
 import time
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -327,6 +327,7 @@ def test_batches_are_rebuilt_from_pictures_bit_for_bit(cifar10_root: Path) -> No
     assert rebuilt == {"data_batch_1": first, "test_batch": test}
 
 
+@cache
 def picture(size: tuple[int, int], mode: str = "RGB") -> bytes:
     stream = io.BytesIO()
     Image.new(mode, size).save(stream, "PNG")

@@ -18,8 +18,6 @@ import pytest
 from paretoboard import store
 from paretoboard.store import nightlies
 
-pytestmark = pytest.mark.slow
-
 # The tiny task with recipes that are scored and not timed: a night of seconds that goes through everything else.
 MEASURED = """[measure]
     batches = [1]

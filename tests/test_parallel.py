@@ -41,8 +41,6 @@ from paretoboard.training.parallel.spans import spans
 from paretoboard.training.parallel.tensor import linear_layers
 from small_models import PREPROCESS, SHAPE, candidate, images, workbench
 
-pytestmark = pytest.mark.alone
-
 LAUNCHER = "paretoboard.training.parallel.launcher"
 SETTINGS = TrainSettings(epochs=2, lr=0.05, batch=16, schedule="onecycle", label_smoothing=0.1, augment=("flip",))
 WAYS: list[dict[str, Any]] = [
@@ -168,6 +166,7 @@ def test_two_gpus_train_what_one_does(way: dict[str, Any], tmp_path: Path) -> No
     assert comparison.gradient_difference < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way", [{"way": "data"}, {"way": "sharded"}, {"way": "pipeline", "microbatches": 2}], ids=lambda way: way["way"]
 )
@@ -222,6 +221,7 @@ def test_a_rank_that_fails_says_why_and_ends_the_others(tmp_path: Path) -> None:
         run(a_job(), tmp_path, network("parallel_models:failing"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [WAYS[1], WAYS[4]], ids=["sharded", "pipeline"])
 def test_an_interrupted_training_goes_on_after_its_last_epoch_to_the_same_bits(
     way: dict[str, Any], tmp_path: Path

@@ -15,8 +15,6 @@ from paretoboard.plan import expand
 from paretoboard_runners import jobs, phases
 from paretoboard_runners.supervise import Emitter
 
-pytestmark = pytest.mark.alone
-
 
 def test_outputs_that_are_not_numbers_fail_the_run_and_say_for_how_many_images(tiny_task: Path, tmp_path: Path) -> None:
     module = models.build("cifar-resnet8", 10)

@@ -198,7 +198,9 @@ def test_the_best_is_the_first_of_the_best_that_was_not_pruned() -> None:
 
 
 @pytest.mark.parametrize("pruner", ["none", "median", "hyperband"])
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "sampler", [pytest.param(name, marks=pytest.mark.slow) if name == "gp" else name for name in SAMPLERS]
+)
 def test_a_search_that_was_stopped_proposes_what_it_would_have(sampler: str, pruner: str, tmp_path: Path) -> None:
     plan = a_plan(sampler=sampler, pruner=pruner, spaces=(LR, DECAY))
     straight = searched(plan, tmp_path / "straight")
