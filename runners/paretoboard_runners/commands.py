@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TAIL_BYTES: Final = 2000
 _OUTPUT_BYTES: Final = 1_000_000
+_DYING_S: Final = 2.0
 
 
 class CommandFailedError(Exception):
@@ -65,6 +66,7 @@ def run(command: Sequence[str], *, folder: Path, environment: Mapping[str, str],
             process.returncode = os.waitstatus_to_exitcode(status)
             cpu_s = used.ru_utime + used.ru_stime
             _kill(process.pid)
+            _wait_until_gone(process.pid)
         wall_s = time.perf_counter() - start
         if not ended:
             raise CommandFailedError(f"ran into its time limit of {timeout_s:g} s{_said(err)}")
@@ -84,6 +86,18 @@ def _ends_within(pid: int, timeout_s: float) -> bool:
 def _kill(group: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
+
+
+def _wait_until_gone(group: int) -> None:
+    """What was killed takes a moment to end, in which it would run beside the next command.
+
+    Not for long: whoever inherits what is left may never ask how it ended.
+    """
+    deadline = time.monotonic() + _DYING_S
+    with suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(0.002)
 
 
 def _said(stream: IO[bytes]) -> str:
