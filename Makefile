@@ -32,15 +32,13 @@ debian: ## Install what Debian has and pip has not: a compiler, a browser, hyper
 
 # A file of tests for each core at once, each with one thread unless it asks for more; then those that need the machine.
 TOGETHER := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
-ALONE := $(BIN)/python -m pytest
 
 test: .venv/installed-test ## Run the tests, all but those that take long
 	$(TOGETHER) -m "not alone and not slow"
-	$(ALONE) -m "alone and not slow"
+	$(BIN)/python -m pytest -m alone
 
 bench-proofs: .venv/installed-test ## Run the tests that take long: more networks, more ways from a task to its board
-	$(TOGETHER) -m "slow and not alone"
-	$(ALONE) -m "slow and alone"
+	$(TOGETHER) -m slow
 
 # axe-core comes from npm and stays in build; `make test` leaves its tests out where it is missing.
 axe: .venv/installed-test ## Look for what keeps people out of the pages, with axe-core in a real browser

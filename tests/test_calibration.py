@@ -76,7 +76,6 @@ def test_a_calibration_is_never_rewritten_and_a_damaged_one_is_named(tmp_path: P
         calibrations.latest(tmp_path, hardware_id="a" * 64, profile="cpu-1")
 
 
-@pytest.mark.slow
 def test_doctor_calibrates_tells_how_far_it_is_prints_what_it_found_and_stores_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "paretoboard", "doctor", "--calibrate", "--comparisons", "4"]
     command += ["--results", str(tmp_path)]

@@ -466,7 +466,6 @@ def test_a_target_is_missed_only_where_the_whole_interval_lies_below_it(tmp_path
 
 
 @pytest.mark.alone
-@pytest.mark.slow
 def test_a_run_is_measured_stored_and_known_the_next_time(project: pytest.Pytester) -> None:
     arguments = ["--paretoboard", VALID, "--paretoboard-results", "kept", "-k", "baseline"]
     first = project.runpytest_subprocess(*map(str, arguments), timeout=400)
