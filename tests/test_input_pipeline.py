@@ -479,7 +479,7 @@ def test_a_profile_shows_the_pipeline_as_one_operator_beside_the_models(tmp_path
     )
     found = runtimes.profile(tmp_path / "a", question)
     [reading] = [each for each in found.operators if each.kind == "input"]
-    assert reading.seconds > 0
+    assert 0 < reading.seconds < found.call_s * 1.5
     assert any(each.kind == "convolution" for each in found.operators)
     assert sum(each.macs for each in found.operators) == COUNT * statistics(candidate()).macs
 

@@ -55,7 +55,7 @@ def run(command: Sequence[str], *, folder: Path, environment: Mapping[str, str],
             )
         except OSError as error:
             raise CommandFailedError(f"{command[0]} can't be started: {error.strerror}") from error
-        ended, status, cpu_s = False, 0, 0.0
+        ended, status, cpu_s, wall_s = False, 0, 0.0, 0.0
         try:
             ended = _ends_within(process.pid, timeout_s)
         finally:
@@ -64,10 +64,9 @@ def run(command: Sequence[str], *, folder: Path, environment: Mapping[str, str],
                 _kill(process.pid)
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
-            cpu_s = used.ru_utime + used.ru_stime
+            cpu_s, wall_s = used.ru_utime + used.ru_stime, time.perf_counter() - start
             _kill(process.pid)
             _wait_until_gone(process.pid)
-        wall_s = time.perf_counter() - start
         if not ended:
             raise CommandFailedError(f"ran into its time limit of {timeout_s:g} s{_said(err)}")
         if status:
